@@ -1,0 +1,54 @@
+"""The error tree, drawn once.
+
+AutonodesError
+├── ConfigError            what a user wrote is wrong: names the field, the value and the remedy
+│   └── QuantityError      a quantity that does not parse
+├── EnvironmentFault       this machine can't do it: no root, port taken, disk full, component missing
+├── ApiError               the API server answered with a Status (kube/)
+│   ├── NotFoundError, AlreadyExistsError, ConflictError, GoneError, ForbiddenError, TooManyRequestsError
+│   └── ApiUnreachableError    no answer at all: nothing may be concluded from it
+└── ProviderError          a provider's answer (provider.py)
+    ├── MachineNotFoundError
+    ├── InsufficientCapacityError
+    ├── NodeClassNotReadyError
+    └── CreateError
+"""
+
+
+class AutonodesError(Exception):
+    """Anything that this project raises on purpose. ``str()`` says what happened and how to mend it."""
+
+
+class ConfigError(AutonodesError):
+    """Bad input.
+
+    :param path: where, as a user would write it: ``spec.template.spec.requirements[0].operator``
+    :param value: what stood there
+    :param remedy: what to write instead, a full sentence or a nearest known key
+    """
+
+    def __init__(self, path: str, value: object, remedy: str) -> None:
+        super().__init__(path, value, remedy)
+        self.path, self.value, self.remedy = path, value, remedy
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.value!r}: {self.remedy}"
+
+
+class QuantityError(ConfigError):
+    """A quantity that is not in Kubernetes' notation (``100m``, ``1.5``, ``2Gi``, ``1e3``)."""
+
+
+class EnvironmentFault(AutonodesError):  # noqa: N818 -- "EnvironmentError" is a builtin
+    """This machine can't do what was asked; the text says what is missing and how to get it.
+
+    :param problem: what is wrong
+    :param remedy: what the user can do
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem, self.remedy = problem, remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}: {self.remedy}"

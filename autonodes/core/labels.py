@@ -1,0 +1,55 @@
+"""Well-known names: labels, annotations, taints, finalizers. One place, so that a typo can't make a second one.
+
+Sources: https://kubernetes.io/docs/reference/labels-annotations-taints/ and Karpenter's ``pkg/apis/v1/labels.go``.
+"""
+
+from typing import Final
+
+ARCH: Final = "kubernetes.io/arch"
+OS: Final = "kubernetes.io/os"
+HOSTNAME: Final = "kubernetes.io/hostname"
+INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
+ZONE: Final = "topology.kubernetes.io/zone"
+REGION: Final = "topology.kubernetes.io/region"
+
+NODE_POOL: Final = "karpenter.sh/nodepool"
+CAPACITY_TYPE: Final = "karpenter.sh/capacity-type"
+REGISTERED: Final = "karpenter.sh/registered"
+INITIALIZED: Final = "karpenter.sh/initialized"
+DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
+NODE_POOL_HASH: Final = "karpenter.sh/nodepool-hash"
+NODE_POOL_HASH_VERSION: Final = "karpenter.sh/nodepool-hash-version"
+NODE_CLASS_LABEL_PREFIX: Final = "autonodes.io/"
+UNREGISTERED_TAINT: Final = "karpenter.sh/unregistered"
+DISRUPTED_TAINT: Final = "karpenter.sh/disrupted"
+TERMINATION_FINALIZER: Final = "karpenter.sh/termination"
+TERMINATION_TIMESTAMP: Final = "karpenter.sh/nodeclaim-termination-timestamp"
+
+EXPENDABLE: Final = "autonodes.io/expendable"
+"""Pod annotation, ``"true"``: the pod waits for a node that others need; it neither buys nor holds one."""
+CLAIM_UID: Final = "autonodes.io/claim-uid"
+
+CAPACITY_SPOT: Final = "spot"
+CAPACITY_ON_DEMAND: Final = "on-demand"
+CAPACITY_RESERVED: Final = "reserved"
+
+WELL_KNOWN: Final = frozenset({ARCH, OS, INSTANCE_TYPE, ZONE, REGION, CAPACITY_TYPE, NODE_POOL, "node.kubernetes.io/windows-build"})
+"""Labels that a pool may leave undefined: any of the provider's values will do."""
+
+NORMALIZED: Final = {
+    "failure-domain.beta.kubernetes.io/zone": ZONE,
+    "failure-domain.beta.kubernetes.io/region": REGION,
+    "beta.kubernetes.io/arch": ARCH,
+    "beta.kubernetes.io/os": OS,
+    "beta.kubernetes.io/instance-type": INSTANCE_TYPE,
+}
+"""Deprecated labels and what stands for them."""
+
+EPHEMERAL_TAINTS: Final = frozenset({
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/network-unavailable",
+    "node.cloudprovider.kubernetes.io/uninitialized",
+    UNREGISTERED_TAINT,
+})
+"""Taints that a starting node carries for a while; they don't keep a pod from being planned onto it."""

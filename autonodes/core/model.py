@@ -1,0 +1,257 @@
+"""The domain model: immutable values that the planner reads and returns.
+
+Resources are integers: ``cpu`` in millicores, everything else (``memory``, ``ephemeral-storage``, ``pods``,
+``nvidia.com/gpu``) in its own unit, rounded up for requests and down for capacity. Times are seconds since the epoch,
+prices US dollars an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NewType
+
+from autonodes.core.requirements import Requirements
+
+PodUID = NewType("PodUID", str)
+Resources = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    key: str
+    value: str = ""
+    effect: str = "NoSchedule"
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """As in PodSpec; empty key with ``Exists`` tolerates everything, empty effect matches all effects."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    port: int
+    protocol: str = "TCP"
+    ip: str = "0.0.0.0"  # noqa: S104 -- Kubernetes' own default: every address of the host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """What scheduling needs of a pod.
+
+    :param requests: the effective request: containers, init and sidecar containers, pod-level resources and overhead
+        by the rules of KEP-753 and KEP-2837, with ``pods: 1``
+    :param required_terms: the OR-ed terms of required node affinity, each with the node selector folded in; with no
+        affinity one term that is the node selector
+    :param owner_kind: kind of the controlling owner (``ReplicaSet``, ``DaemonSet``, ``Node``), or ""
+    """
+
+    uid: PodUID
+    namespace: str
+    name: str
+    requests: Resources
+    required_terms: tuple[Requirements, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    host_ports: tuple[HostPort, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    owner_kind: str = ""
+    owner_uid: str = ""
+    node_name: str = ""
+    nominated_node: str = ""
+    phase: str = "Pending"
+    ready: bool = False
+    unschedulable: bool = False
+    gated: bool = False
+    created_at: float = 0.0
+    deleted_at: float | None = None
+    grace_period: float = 30.0
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``"""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def terminal(self) -> bool:
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    name: str
+    uid: str = ""
+    provider_id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    capacity: Resources = field(default_factory=dict)
+    allocatable: Resources = field(default_factory=dict)
+    ready: bool = False
+    unschedulable: bool = False
+    addresses: tuple[str, ...] = ()
+    created_at: float = 0.0
+    deleted_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offering:
+    """Where and how an instance type can be had.
+
+    :param price: dollars an hour; None is "no price known", and that is never bought
+    """
+
+    zone: str
+    capacity_type: str
+    price: float | None
+    available: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceType:
+    """:param requirements: the labels that a node of this type can have (zone and capacity type come from offerings)
+    :param overhead: what the system keeps for itself; allocatable = capacity - overhead
+    """
+
+    name: str
+    requirements: Requirements
+    capacity: Resources
+    overhead: Resources
+    offerings: tuple[Offering, ...]
+
+    @cached_property
+    def allocatable(self) -> Resources:
+        return {name: max(0, amount - self.overhead.get(name, 0)) for name, amount in self.capacity.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePool:
+    """:param requirements: the template's requirements and labels in one algebra
+    :param limits: resources as above, and ``nodes``; empty for no limit
+    :param hash: of the template's static fields, for drift
+    """
+
+    name: str
+    uid: str = ""
+    weight: int = 0
+    requirements: Requirements
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    startup_taints: tuple[Taint, ...] = ()
+    limits: Resources = field(default_factory=dict)
+    node_class: tuple[str, str, str] = ("", "", "")
+    hash: str = ""
+    ready: bool = True
+    consolidation_policy: str = "WhenEmptyOrUnderutilized"
+    consolidate_after: float | None = 0.0
+    expire_after: float | None = 2592000.0
+    termination_grace_period: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A NodeClaim that was written earlier: capacity in flight, or behind a node.
+
+    :param allocatable: of the machine once launched; before that of the smallest type that the claim allows
+    :param requirements: what its node's labels will satisfy
+    """
+
+    name: str
+    uid: str
+    pool: str
+    requirements: Requirements
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    startup_taints: tuple[Taint, ...] = ()
+    requests: Resources = field(default_factory=dict)
+    capacity: Resources = field(default_factory=dict)
+    allocatable: Resources = field(default_factory=dict)
+    provider_id: str = ""
+    node_name: str = ""
+    launched: bool = False
+    registered: bool = False
+    initialized: bool = False
+    created_at: float = 0.0
+    deleted_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonSet:
+    """A DaemonSet, as the pod that it would put on a node (``pod.node_name`` empty)."""
+
+    namespace: str
+    name: str
+    pod: Pod
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All that the planner sees, at one moment.
+
+    :param pods: every pod that is not terminal, bound or not
+    :param instance_types: by pool name
+    """
+
+    now: float
+    pods: tuple[Pod, ...]
+    nodes: tuple[Node, ...]
+    claims: tuple[Claim, ...]
+    pools: tuple[NodePool, ...]
+    instance_types: Mapping[str, tuple[InstanceType, ...]]
+    daemonsets: tuple[DaemonSet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why something ruled a pod out: ``code`` for machines (``InsufficientResources``), ``text`` for people."""
+
+    pool: str
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """A node to buy.
+
+    :param candidates: instance type names with (zone, capacity type, price), cheapest first; any of them holds all pods
+    :param requirements: what goes into the NodeClaim: pool's and pods' requirements, the candidate types and offerings
+    :param requests: the pods' requests and the daemons' overhead
+    """
+
+    pool: str
+    pods: tuple[PodUID, ...]
+    requirements: Requirements
+    requests: Resources
+    candidates: tuple[tuple[str, str, str, float], ...]
+
+    @property
+    def price(self) -> float:
+        """Dollars an hour of the cheapest candidate."""
+        return self.candidates[0][3]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """:param purchases: nodes to buy, in the order of the pods that opened them
+    :param placements: pod → name of the existing node or in-flight claim that will take it
+    :param unplaced: pod → why not, one reason a pool (a single one with pool "" where the pod itself is at fault)
+    """
+
+    purchases: tuple[Purchase, ...] = ()
+    placements: Mapping[PodUID, str] = field(default_factory=dict)
+    unplaced: Mapping[PodUID, tuple[Reason, ...]] = field(default_factory=dict)
+
+    @property
+    def cost(self) -> float:
+        """Dollars an hour of all purchases at their cheapest candidate."""
+        return sum(purchase.price for purchase in self.purchases)
