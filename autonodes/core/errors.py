@@ -2,7 +2,9 @@
 
 AutonodesError
 ├── ConfigError            what a user wrote is wrong: names the field, the value and the remedy
-│   └── QuantityError      a quantity that does not parse
+│   ├── QuantityError      a quantity that does not parse
+│   ├── ScheduleError      a cron schedule that does not parse
+│   └── InvalidDocumentError   several of them, all that is wrong with one document
 ├── EnvironmentFault       this machine can't do it: no root, port taken, disk full, component missing
 ├── ApiError               the API server answered with a Status (kube/)
 │   ├── NotFoundError, AlreadyExistsError, ConflictError, GoneError, ForbiddenError, TooManyRequestsError
@@ -13,6 +15,10 @@ AutonodesError
     ├── NodeClassNotReadyError
     └── CreateError
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class AutonodesError(Exception):
@@ -39,7 +45,26 @@ class QuantityError(ConfigError):
     """A quantity that is not in Kubernetes' notation (``100m``, ``1.5``, ``2Gi``, ``1e3``)."""
 
 
-class EnvironmentFault(AutonodesError):  # noqa: N818 -- "EnvironmentError" is a builtin
+class ScheduleError(ConfigError):
+    """A schedule that is not five cron fields or one of ``@hourly``, ``@daily``, …"""
+
+
+class InvalidDocumentError(ConfigError):
+    """All that is wrong with one document; its own path, value and remedy are the first fault's.
+
+    :param source: the file or object, ``vcluster.yaml``, ``NodePool/default``
+    :param errors: at least one
+    """
+
+    def __init__(self, source: str, errors: Sequence[ConfigError]) -> None:
+        super().__init__(errors[0].path, errors[0].value, errors[0].remedy)
+        self.source, self.errors = source, tuple(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{self.source}: {error}" for error in self.errors)
+
+
+class EnvironmentFault(AutonodesError):
     """This machine can't do what was asked; the text says what is missing and how to get it.
 
     :param problem: what is wrong

@@ -51,6 +51,10 @@ class Pod:
     :param required_terms: the OR-ed terms of required node affinity, each with the node selector folded in; with no
         affinity one term that is the node selector
     :param owner_kind: kind of the controlling owner (``ReplicaSet``, ``DaemonSet``, ``Node``), or ""
+    :param nominated_node: ``status.nominatedNodeName``
+    :param fault: what in its spec makes it impossible to plan (path, value, remedy), or ""; such a pod is reported
+        and the others are planned all the same
+    :param started_at: when the kubelet acknowledged it
     """
 
     uid: PodUID
@@ -71,7 +75,9 @@ class Pod:
     ready: bool = False
     unschedulable: bool = False
     gated: bool = False
+    fault: str = ""
     created_at: float = 0.0
+    started_at: float | None = None
     deleted_at: float | None = None
     grace_period: float = 30.0
 
@@ -133,6 +139,22 @@ class InstanceType:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How many nodes of a pool may be disrupted at the same time.
+
+    :param nodes: a number or a percentage of the pool's nodes, which is rounded up
+    :param schedule: UTC cron expression of the moments at which the budget becomes active; "" for always
+    :param duration: seconds that it stays active; None together with an empty schedule
+    :param reasons: ``Underutilized``, ``Empty``, ``Drifted``; empty for all
+    """
+
+    nodes: str = "10%"
+    schedule: str = ""
+    duration: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodePool:
     """:param requirements: the template's requirements and labels in one algebra
     :param limits: resources as above, and ``nodes``; empty for no limit
@@ -153,6 +175,7 @@ class NodePool:
     ready: bool = True
     consolidation_policy: str = "WhenEmptyOrUnderutilized"
     consolidate_after: float | None = 0.0
+    budgets: tuple[Budget, ...] = (Budget(),)
     expire_after: float | None = 2592000.0
     termination_grace_period: float | None = None
 
@@ -170,6 +193,7 @@ class Claim:
     pool: str
     requirements: Requirements
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     startup_taints: tuple[Taint, ...] = ()
     requests: Resources = field(default_factory=dict)
@@ -199,6 +223,8 @@ class Snapshot:
 
     :param pods: every pod that is not terminal, bound or not
     :param instance_types: by pool name
+    :param nominations: what earlier plans promised and nobody has contradicted yet: pod → name of the node or claim.
+        A pod goes where it was promised if it still fits, so that planning again never buys for it again
     """
 
     now: float
@@ -208,6 +234,7 @@ class Snapshot:
     pools: tuple[NodePool, ...]
     instance_types: Mapping[str, tuple[InstanceType, ...]]
     daemonsets: tuple[DaemonSet, ...] = ()
+    nominations: Mapping[PodUID, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
