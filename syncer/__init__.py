@@ -1,0 +1,1 @@
+"""The virtual cluster: its control plane, the store behind it, and the supervisor that keeps both running."""
