@@ -146,6 +146,7 @@ def _agent_image(reference: str) -> Image:
     return Image(
         reference=reference,
         files={**_libraries(interpreter, *native), **files},
+        links={"/usr/bin/python3": version},
         entrypoint=(f"/usr/bin/{version}", "-m", "joiner.konnectivity.agent"),
         env={
             "PYTHONHOME": "/usr",
