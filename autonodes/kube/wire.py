@@ -1,0 +1,192 @@
+"""The few fields of Kubernetes' objects that this project reads, as msgspec structs that skip all others.
+
+Names and optionality are those of the JSON. A list or map that Go may write as ``null`` is optional here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+Quantities = dict[str, str | int | float]
+
+
+class Struct(msgspec.Struct, rename="camel", gc=False):
+    """Not tracked by the garbage collector: none of these live longer than one decoding."""
+
+
+class Owner(Struct):
+    kind: str
+    uid: str
+    name: str = ""
+    controller: bool | None = None
+
+
+class Metadata(Struct):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    owner_references: list[Owner] | None = None
+
+
+class ResourceRequirements(Struct):
+    requests: Quantities | None = None
+    limits: Quantities | None = None
+
+
+class ContainerPort(Struct, rename={"host_ip": "hostIP", "host_port": "hostPort", "container_port": "containerPort"}):
+    container_port: int = 0
+    host_port: int = 0
+    host_ip: str = ""
+    protocol: str = "TCP"
+
+
+class Container(Struct):
+    name: str = ""
+    resources: ResourceRequirements | None = None
+    ports: list[ContainerPort] | None = None
+    restart_policy: str = ""
+
+
+class Toleration(Struct):
+    key: str = ""
+    operator: str = ""
+    value: str = ""
+    effect: str = ""
+
+
+class Expression(Struct):
+    key: str
+    operator: str
+    values: list[str] | None = None
+
+
+class NodeSelectorTerm(Struct):
+    match_expressions: list[Expression] | None = None
+    match_fields: list[Expression] | None = None
+
+
+class NodeSelector(Struct):
+    node_selector_terms: list[NodeSelectorTerm]
+
+
+class NodeAffinity(Struct, rename={"required": "requiredDuringSchedulingIgnoredDuringExecution"}):
+    required: NodeSelector | None = None
+
+
+class Affinity(Struct):
+    node_affinity: NodeAffinity | None = None
+
+
+class SchedulingGate(Struct):
+    name: str
+
+
+class PodSpec(Struct):
+    containers: list[Container]
+    init_containers: list[Container] | None = None
+    resources: ResourceRequirements | None = None
+    overhead: Quantities | None = None
+    node_name: str = ""
+    node_selector: dict[str, str] | None = None
+    affinity: Affinity | None = None
+    tolerations: list[Toleration] | None = None
+    priority: int | None = None
+    host_network: bool = False
+    termination_grace_period_seconds: float | None = None
+    scheduling_gates: list[SchedulingGate] | None = None
+
+
+class Condition(Struct):
+    type: str
+    status: str
+    reason: str = ""
+
+
+class ContainerStatus(Struct):
+    name: str
+    resources: ResourceRequirements | None = None
+    allocated_resources: Quantities | None = None
+
+
+class PodStatus(Struct):
+    phase: str = "Pending"
+    conditions: list[Condition] | None = None
+    nominated_node_name: str = ""
+    container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+
+
+class Pod(Struct):
+    metadata: Metadata
+    spec: PodSpec
+    status: PodStatus = PodStatus()
+
+
+class PodTemplate(Struct):
+    spec: PodSpec
+    metadata: Metadata = Metadata()
+
+
+class DaemonSetSpec(Struct):
+    template: PodTemplate
+
+
+class DaemonSet(Struct):
+    metadata: Metadata
+    spec: DaemonSetSpec
+
+
+class Taint(Struct):
+    key: str
+    effect: str
+    value: str = ""
+
+
+class NodeSpec(Struct, rename={"provider_id": "providerID"}):
+    provider_id: str = ""
+    unschedulable: bool = False
+    taints: list[Taint] | None = None
+
+
+class NodeAddress(Struct):
+    type: str
+    address: str
+
+
+class NodeStatus(Struct):
+    capacity: Quantities | None = None
+    allocatable: Quantities | None = None
+    conditions: list[Condition] | None = None
+    addresses: list[NodeAddress] | None = None
+
+
+class Node(Struct):
+    metadata: Metadata
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+class LabelSelector(Struct):
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[Expression] | None = None
+
+
+class BudgetSpec(Struct):
+    selector: LabelSelector | None = None
+    unhealthy_pod_eviction_policy: str | None = None
+
+
+class BudgetStatus(Struct):
+    disruptions_allowed: int = 0
+
+
+class Budget(Struct):
+    metadata: Metadata
+    spec: BudgetSpec = BudgetSpec()
+    status: BudgetStatus = BudgetStatus()

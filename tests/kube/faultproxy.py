@@ -1,0 +1,144 @@
+"""An HTTP proxy in front of a real API server that does on demand what networks and servers do by themselves.
+
+Plain HTTP towards the client, the administrator's credentials towards the server. Faults are per request: the next
+answers (`refuse_next`), a list that is cut in its middle, watch streams that are cut, frozen (the connection stands and
+nothing passes) or told that their version is too old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from autonodes.kube.client import KubeClient
+from autonodes.kube.kubeconfig import Credentials, load_kubeconfig
+
+
+class FaultProxy:
+    def __init__(self, kubeconfig: Path) -> None:
+        self._upstream = load_kubeconfig(kubeconfig)
+        self._refusals: deque[tuple[int, dict[str, str], str]] = deque()
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+        self._streams: set[web.StreamResponse] = set()
+        self.requests: list[str] = []
+        self.cut_lists = False
+        self.lose_answers = False
+        self.expire_watches = 0
+        self.expire_continues = 0
+        self.split_every: int | None = None
+        self.url = ""
+
+    def client(self, **options: object) -> KubeClient:
+        return KubeClient(Credentials(server=self.url), **options)  # type: ignore[arg-type]
+
+    def refuse_next(self, code: int, *, retry_after: str = "", body: str = "", times: int = 1) -> None:
+        headers = {"Retry-After": retry_after} if retry_after else {}
+        self._refusals.extend([(code, headers, body)] * times)
+
+    def freeze(self) -> None:
+        """Streams that stand pass nothing any more; what the server sends meanwhile is lost to them."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """New streams pass; the frozen ones stay as they are."""
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+
+    def cut_streams(self) -> None:
+        """Reset the connections of all watches."""
+        for stream in self._streams:
+            if stream._req is not None and stream._req.transport is not None:
+                stream._req.transport.abort()
+
+    @property
+    def watches(self) -> int:
+        """Watch streams that stand now."""
+        return len(self._streams)
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        timeout = aiohttp.ClientTimeout(total=None)
+        connector = aiohttp.TCPConnector(ssl=self._upstream.tls or True, limit=0)
+        async with aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=timeout) as session:
+            self._session = session
+            app = web.Application(client_max_size=16 * 2**20)
+            app.router.add_route("*", "/{path:.*}", self._handle)
+            runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            try:
+                yield self
+            finally:
+                self._thawed.set()
+                self.cut_streams()
+                await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(f"{request.method} {request.path_qs}")
+        watching = request.query.get("watch") == "1"
+        if self._refusals:
+            code, headers, body = self._refusals.popleft()
+            return web.Response(status=code, headers=headers, text=body)
+        if watching and self.expire_watches:
+            self.expire_watches -= 1
+            return _gone()
+        if request.query.get("continue") and self.expire_continues:
+            self.expire_continues -= 1
+            return _gone()
+        body = await request.read()
+        headers = {key: value for key, value in request.headers.items() if key.lower() not in ("host", "connection")}
+        async with self._session.request(
+            request.method, self._upstream.server + request.path_qs, data=body or None, headers=headers
+        ) as answer:
+            if watching and answer.status == 200:
+                return await self._stream(request, answer)
+            content = await answer.read()
+        if self.lose_answers:
+            assert request.transport is not None
+            request.transport.abort()
+        response = web.StreamResponse(status=answer.status, headers=_passed(answer))
+        response.content_length = len(content)
+        await response.prepare(request)
+        if self.cut_lists and request.method == "GET":
+            await response.write(content[: len(content) // 2])
+            assert request.transport is not None
+            request.transport.close()
+            return response
+        await response.write(content)
+        return response
+
+    async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        response = web.StreamResponse(headers=_passed(answer))
+        await response.prepare(request)
+        self._streams.add(response)
+        thawed = self._thawed
+        try:
+            async for chunk in answer.content.iter_any():
+                await thawed.wait()
+                step = self.split_every or len(chunk)
+                for start in range(0, len(chunk), step):
+                    await response.write(chunk[start : start + step])
+                    if self.split_every:
+                        await asyncio.sleep(0)
+        except (aiohttp.ClientError, ConnectionError):
+            pass
+        finally:
+            self._streams.discard(response)
+        return response
+
+
+def _passed(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    return {key: value for key, value in answer.headers.items() if key in ("Content-Type", "Retry-After")}
+
+
+def _gone() -> web.Response:
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
+    return web.json_response(status | {"message": "too old resource version"}, status=410)
