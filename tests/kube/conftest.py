@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from controlplane import RunningControlPlane, control_plane
-from kube.faultproxy import FaultProxy
 
 from autonodes.kube.client import KubeClient
-from autonodes.kube.resources import NAMESPACES, NODES, PODS
+from autonodes.kube.resources import NAMESPACES, NODES, PODS, SERVICEACCOUNTS
+from controlplane import RunningControlPlane, control_plane
+from kube.faultproxy import FaultProxy
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +37,6 @@ async def namespace(client: KubeClient) -> AsyncIterator[str]:
     name = f"test-{uuid.uuid4().hex[:8]}"
     await client.create(NAMESPACES, {"metadata": {"name": name}})
     # no controller manager runs here, so the account that admission asks for is made by hand
-    from autonodes.kube.resources import SERVICEACCOUNTS
-
     await client.create(SERVICEACCOUNTS, {"metadata": {"name": "default", "namespace": name}})
     yield name
     for pod in await client.list(PODS, name):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -26,6 +27,7 @@ class FaultProxy:
         self._thawed = asyncio.Event()
         self._thawed.set()
         self._streams: set[web.StreamResponse] = set()
+        self._writes: set[asyncio.Future[None]] = set()
         self.requests: list[str] = []
         self.cut_lists = False
         self.lose_answers = False
@@ -40,6 +42,15 @@ class FaultProxy:
     def refuse_next(self, code: int, *, retry_after: str = "", body: str = "", times: int = 1) -> None:
         headers = {"Retry-After": retry_after} if retry_after else {}
         self._refusals.extend([(code, headers, body)] * times)
+
+    def stop_refusing(self) -> None:
+        self._refusals.clear()
+
+    def inject(self, line: bytes) -> None:
+        """Send something to all watchers that the server did not say."""
+        for stream in self._streams:
+            self._writes.add(write := asyncio.ensure_future(stream.write(line)))
+            write.add_done_callback(self._writes.discard)
 
     def freeze(self) -> None:
         """Streams that stand pass nothing any more; what the server sends meanwhile is lost to them."""
@@ -62,7 +73,7 @@ class FaultProxy:
         return len(self._streams)
 
     @contextlib.asynccontextmanager
-    async def running(self):
+    async def running(self) -> AsyncIterator[FaultProxy]:
         timeout = aiohttp.ClientTimeout(total=None)
         connector = aiohttp.TCPConnector(ssl=self._upstream.tls or True, limit=0)
         async with aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=timeout) as session:
@@ -84,7 +95,7 @@ class FaultProxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
         watching = request.query.get("watch") == "1"
-        if self._refusals:
+        if self._refusals:  # strictly before anything that asks the server
             code, headers, body = self._refusals.popleft()
             return web.Response(status=code, headers=headers, text=body)
         if watching and self.expire_watches:
