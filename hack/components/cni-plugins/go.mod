@@ -1,6 +1,6 @@
 module autonodes.io/hack/components/cni-plugins
 
-go 1.26.8
+go 1.26.6
 
 tool (
 	github.com/containernetworking/plugins/plugins/ipam/host-local

@@ -1,6 +1,6 @@
 module autonodes.io/hack/components/coredns
 
-go 1.26.8
+go 1.26.6
 
 tool github.com/coredns/coredns
 

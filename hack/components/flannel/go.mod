@@ -1,6 +1,6 @@
 module autonodes.io/hack/components/flannel
 
-go 1.26.0
+go 1.26.6
 
 require (
 	github.com/flannel-io/flannel v0.28.10

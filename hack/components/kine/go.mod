@@ -1,6 +1,6 @@
 module autonodes.io/hack/components/kine
 
-go 1.26.8
+go 1.26.6
 
 tool github.com/k3s-io/kine
 

@@ -1,6 +1,6 @@
 module autonodes.io/hack/components/kubernetes
 
-go 1.26.0
+go 1.26.6
 
 require k8s.io/kubernetes v1.37.2
 

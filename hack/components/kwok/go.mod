@@ -1,6 +1,6 @@
 module autonodes.io/hack/components/kwok
 
-go 1.26.8
+go 1.26.6
 
 tool sigs.k8s.io/kwok/cmd/kwok
 

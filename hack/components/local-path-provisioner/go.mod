@@ -1,6 +1,6 @@
 module autonodes.io/hack/components/local-path-provisioner
 
-go 1.26.8
+go 1.26.6
 
 tool github.com/rancher/local-path-provisioner
 
