@@ -43,7 +43,7 @@ def _name(key: str, path: str) -> Iterator[ConfigError]:
     domain, _, name = key.rpartition("/")
     if not _QUALIFIED.fullmatch(key):
         yield ConfigError(
-            path, key, "a name is made of letters, digits, '-', '_' and '.', perhaps after a DNS name and '/'"
+            path, key, "write letters, digits, '-', '_' and '.', perhaps after a DNS name and '/'"
         )
         return
     if len(name) > _LONGEST_NAME:
