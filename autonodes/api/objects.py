@@ -33,6 +33,7 @@ QUANTITY: Final = (
     r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
     r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
 )
+GROUP: Final = r"^[^/]*$"
 DURATION: Final = r"^([0-9]+(s|m|h))+$"
 NILLABLE_DURATION: Final = r"^(([0-9]+(s|m|h))+|Never)$"
 BUDGET_SCHEDULE: Final = r"^(@(annually|yearly|monthly|weekly|daily|midnight|hourly)|\s*\S+(\s+\S+){4}\s*)$"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from autonodes.api.objects import QUALIFIED_NAME, LabelValue, Model, Time, cel, fault
+from autonodes.api.objects import GROUP, QUALIFIED_NAME, LabelValue, Model, Time, cel, fault
 from autonodes.core import labels
 from autonodes.core.model import Taint as TaintModel
 from autonodes.core.requirements import Requirements
@@ -183,7 +183,7 @@ Present = Annotated[str, AfterValidator(_present)]
 class NodeClassReference(Model):
     """Which node class describes the machines; its group and kind choose the provider."""
 
-    group: Present = _reference("group", pattern=r"^[^/]*$")
+    group: Present = _reference("group", pattern=GROUP)
     """API group of the node class, without a version: ``autonodes.io``."""
     kind: Present = _reference("kind")
     """Kind of the node class: ``LocalNodeClass``."""

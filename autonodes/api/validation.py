@@ -181,15 +181,21 @@ def _whole_number(place: _Place) -> str:
 
 
 def _text(place: _Place) -> str:
+    pattern, quoted = str(place.here.get("pattern", "")), str(place.value)
     if isinstance(place.value, bool):
-        return f'write it in quotes, "{str(place.value).lower()}": without them YAML takes it for a truth value'
-    if isinstance(place.value, int | float):
-        return f'write it in quotes, "{place.value}": without them YAML takes it for a number'
-    return "write a string"
+        return f'write it in quotes, "{quoted.lower()}": without them YAML takes it for a truth value'
+    if not isinstance(place.value, int | float):
+        return "write a string"
+    if not re.search(pattern, quoted):
+        return _in_words(pattern)
+    return f'write it in quotes, "{quoted}": without them YAML takes it for a number'
 
 
 def _pattern(place: _Place) -> str:
-    pattern = str(place.context.get("pattern", ""))
+    return _in_words(str(place.context.get("pattern", "")))
+
+
+def _in_words(pattern: str) -> str:
     return _PATTERNS.get(pattern, f"it must match {pattern}")
 
 
@@ -198,7 +204,8 @@ def _too_long(place: _Place) -> str:
 
 
 def _too_short(place: _Place) -> str:
-    return f"at least {place.context['min_length']} {_unit(place)}"
+    least = place.context["min_length"]
+    return "it must not be empty" if least == 1 else f"at least {least} {_unit(place)}"
 
 
 def _unit(place: _Place) -> str:
@@ -220,6 +227,7 @@ _PATTERNS: Final = {
     objects.NILLABLE_DURATION: "write whole hours, minutes and seconds, such as 30s, 1h30m or 720h, or Never",
     objects.LABEL_VALUE: f"a label's value is made of {_LABEL}",
     objects.QUALIFIED_NAME: f"a name is made of {_LABEL}, perhaps with a DNS name and '/' before it",
+    objects.GROUP: "write the API group alone, without a version",
     objects.BUDGET_NODES: "write a number of nodes, such as 2, or a percentage from 0% to 100%",
     objects.BUDGET_SCHEDULE: "write five fields (minute hour day month weekday) or @daily and the like",
     objects.BUDGET_DURATION: "write hours and minutes, such as 8h or 1h30m",

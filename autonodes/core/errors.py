@@ -38,6 +38,8 @@ class ConfigError(AutonodesError):
         self.path, self.value, self.remedy = path, value, remedy
 
     def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.path}: {self.remedy}"
         shown = repr(self.value)
         return f"{self.path}: {shown if len(shown) <= 100 else shown[:97] + '...'}: {self.remedy}"
 

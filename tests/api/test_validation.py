@@ -81,6 +81,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(path: str, hint: s
             "x",
             "use another label",
         ),
+        (pool(disruption={"consolidateAfter": 30}), "spec.disruption.consolidateAfter", 30, "such as 30s"),
+        (taint(key=""), "spec.template.spec.taints[0].key", "", "must not be empty"),
         (pool() | {"kind": "Nodepool"}, "kind", "Nodepool", "did you mean NodePool?"),
         ("just text", "(document)", "just text", "key: value"),
     ],
