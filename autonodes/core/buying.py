@@ -1,0 +1,80 @@
+"""Buying for all shapes that found no place: pools by weight, the choosiest pods first.
+
+Pools of the greatest weight are tried first; among equals the price decides, and then the name. Within them those pods
+come first that have the fewest rows to choose from, since all others can use what they leave.
+
+Limits may leave pods without a node. If so, and if the pods differ in priority, everything is bought anew by priority:
+only then does the order matter, and the packing is worse for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from autonodes.core.bins import Bins
+from autonodes.core.bitsets import union
+from autonodes.core.catalog import Catalog
+from autonodes.core.greedy import Opening
+from autonodes.core.lanes import Lane, Lanes
+from autonodes.core.limits import Ledger
+from autonodes.core.model import NodePool
+from autonodes.core.shapes import Shape
+
+Waiting = dict[Shape, int]
+
+
+class Purchasing:
+    """One attempt at buying; what it has bought is in ``bins``, what that costs the limits in ``ledger``."""
+
+    def __init__(self, catalog: Catalog, lanes: Lanes, pools: Sequence[NodePool], ledger: Ledger) -> None:
+        self.bins = Bins(catalog)
+        self.ledger = ledger
+        self._lanes = lanes
+        self._tiers = [
+            frozenset(pool.name for pool in tier)
+            for _, tier in groupby(sorted(pools, key=lambda pool: -pool.weight), key=lambda pool: pool.weight)
+        ]
+
+    def buy(self, waiting: Mapping[Shape, int]) -> Waiting:
+        """Buy for these pods.
+
+        :return: how many of each shape are left
+        """
+        left = dict(waiting)
+        for tier in self._tiers:
+            for lanes, shapes in self._classes(left, tier):
+                self._serve(lanes, {shape: left[shape] for shape in shapes}, left)
+        return left
+
+    def buy_by_priority(self, waiting: Mapping[Shape, int]) -> Waiting:
+        """Buy for the pods of the highest priority first."""
+        left: Waiting = {}
+        ordered = sorted(waiting, key=lambda shape: (-shape.priority, shape.index))
+        for _, shapes in groupby(ordered, key=lambda shape: shape.priority):
+            left.update(self.buy({shape: waiting[shape] for shape in shapes}))
+        return left
+
+    def join(self, shape: Shape, count: int) -> int:
+        """Put up to ``count`` pods onto nodes that are bought anyway; returns how many found a place."""
+        return self.bins.join(shape, self._lanes.of(shape), count)
+
+    def _serve(self, lanes: Sequence[Lane], waiting: Waiting, left: Waiting) -> None:
+        for shape in waiting:
+            waiting[shape] -= self.join(shape, waiting[shape])
+        rest = Opening(waiting, lanes, bins=self.bins, ledger=self.ledger).run()
+        for shape in waiting:
+            left[shape] = rest.get(shape, 0)
+            if not left[shape]:
+                del left[shape]
+
+    def _classes(
+        self, waiting: Mapping[Shape, int], tier: Iterable[str]
+    ) -> Iterator[tuple[tuple[Lane, ...], list[Shape]]]:
+        classes: dict[tuple[Lane, ...], list[Shape]] = {}
+        for shape in waiting:
+            lanes = tuple(lane for lane in self._lanes.of(shape) if lane.pool in tier)
+            if lanes:
+                classes.setdefault(lanes, []).append(shape)
+        choice = {lanes: union(lane.rows for lane in lanes).bit_count() for lanes in classes}
+        yield from sorted(classes.items(), key=lambda item: (choice[item[0]], item[1][0].index))

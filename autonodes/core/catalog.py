@@ -1,0 +1,190 @@
+"""All that could be bought, as rows of one table: pool, instance type, offering.
+
+The rows are in the order of price, and a set of rows is an integer with one bit a row. So "which offerings may this
+pod use", "which are large enough", "which does the limit allow" are masks that are made once and joined by ``&``, and
+the cheapest of what is left is the lowest bit. That is what makes the planner's time independent of the number of
+types.
+
+What can't be bought now (unavailable, or without a price) is in the table too, but not in `Catalog.buyable`: a claim
+that was written earlier may still name it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from autonodes.core.bitsets import Thresholds, bits, lowest, union
+from autonodes.core.daemons import overhead, ports, unnamed_terms
+from autonodes.core.labelindex import LabelIndex
+from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
+from autonodes.core.model import DaemonSet, HostPort, InstanceType, NodePool, Offering, Snapshot
+from autonodes.core.requirements import Requirement, Requirements
+from autonodes.core.resources import Resources, subtract
+from autonodes.core.taints import untolerated
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """:param price: dollars an hour, infinite if it is not known
+    :param room: allocatable less what the daemons take that run there
+    :param ports: host ports of those daemons
+    """
+
+    pool: NodePool
+    type: InstanceType
+    offering: Offering
+    price: float
+    room: Resources
+    ports: tuple[HostPort, ...]
+
+    @property
+    def buyable(self) -> bool:
+        return self.pool.ready and self.offering.available and self.price < math.inf
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """Extended resources (``nvidia.com/gpu``): what makes a machine dear, and is not for pods that don't ask."""
+        return frozenset(name for name, amount in self.room.items() if amount and is_device(name))
+
+
+def is_device(name: str) -> bool:
+    """Whether a resource is hardware that only some machines have. Network interfaces are resources on EC2, too, but
+    every machine has those."""
+    return "/" in name and not name.startswith("vpc.amazonaws.com/")
+
+
+class Catalog:
+    """:param rows: in the order of price, then pool, type, zone and capacity type
+    :param labels: the index of the same rows
+    """
+
+    def __init__(self, rows: Sequence[Row], labels: LabelIndex) -> None:
+        self.rows = rows
+        self.labels = labels
+        self.every = (1 << len(rows)) - 1
+        self.buyable = union(1 << index for index, row in enumerate(rows) if row.buyable)
+        self._room: dict[str, Thresholds] = {}
+        self._capacity: dict[str, Thresholds] = {}
+        self._devices: dict[str, int] = {}
+        for index, row in enumerate(rows):
+            for name in row.devices:
+                self._devices[name] = self._devices.get(name, 0) | 1 << index
+
+    def with_room(self, request: Resources) -> int:
+        """The rows on which the request fits."""
+        mask = self.every
+        for name, amount in request.items():
+            if amount > 0:
+                mask &= self.room(name).at_least(amount)
+        return mask
+
+    def holding(self, load: Resources, among: int) -> int:
+        """The rows that hold a load; those with devices that it does not ask for only if there are no others."""
+        rows = self.with_room(load) & among
+        plain = rows & self.without_devices(name for name, amount in load.items() if amount)
+        return plain or rows
+
+    def room(self, name: str) -> Thresholds:
+        if name not in self._room:
+            self._room[name] = Thresholds(row.room.get(name, 0) for row in self.rows)
+        return self._room[name]
+
+    def allowed_by(self, limit: Resources) -> int:
+        """The rows of whose capacity a limit allows one; ``nodes`` is not a matter of rows."""
+        mask = self.every
+        for name, amount in limit.items():
+            if name not in self._capacity:
+                self._capacity[name] = Thresholds(row.type.capacity.get(name, 0) for row in self.rows)
+            mask &= ~self._capacity[name].at_least(max(0, amount) + 1)
+        return mask
+
+    def without_devices(self, requested: Iterable[str]) -> int:
+        """The rows without extended resources that nobody requests."""
+        wanted = set(requested)
+        return self.every & ~union(mask for name, mask in self._devices.items() if name not in wanted)
+
+    def select(self, mask: int) -> Iterator[Row]:
+        """The rows of a mask, cheapest first."""
+        return (self.rows[index] for index in bits(mask))
+
+    def cheapest(self, mask: int) -> Row:
+        """The first row of a mask that is not empty."""
+        return self.rows[lowest(mask)]
+
+
+def build_catalog(snapshot: Snapshot) -> Catalog:
+    """Every offering of every pool of the snapshot, as far as the pool's requirements let it in."""
+    entries = sorted(
+        (entry for pool in snapshot.pools for entry in _entries(pool, snapshot.instance_types.get(pool.name, ()))),
+        key=lambda entry: entry.order,
+    )
+    labels = LabelIndex([(entry.pool.name, entry.labels) for entry in entries])
+    return Catalog(_rows(entries, labels, snapshot.daemonsets), labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    pool: NodePool
+    type: InstanceType
+    offering: Offering
+    price: float
+    labels: Mapping[str, Requirement]
+
+    @property
+    def order(self) -> tuple[float, str, str, str, str]:
+        return (self.price, self.pool.name, self.type.name, self.offering.zone, self.offering.capacity_type)
+
+
+def _entries(pool: NodePool, types: Iterable[InstanceType]) -> Iterator[_Entry]:
+    wanted = pool.requirements & Requirements([Requirement.of(NODE_POOL, "In", [pool.name])])
+    for instance_type in types:
+        named = Requirements([Requirement.of(INSTANCE_TYPE, "In", [instance_type.name])])
+        labels = dict(wanted.intersection(instance_type.requirements, named))
+        if any(requirement.empty for requirement in labels.values()):
+            continue
+        for offering in instance_type.offerings:
+            offered = _offered(labels, offering)
+            if offered is not None:
+                price = math.inf if offering.price is None else offering.price
+                yield _Entry(pool, instance_type, offering, price, offered)
+
+
+def _offered(labels: Mapping[str, Requirement], offering: Offering) -> Mapping[str, Requirement] | None:
+    """The labels with the offering's own; None if the pool or the type refuses them."""
+    own = {ZONE: offering.zone, CAPACITY_TYPE: offering.capacity_type}
+    for key, value in own.items():
+        if key in labels and not labels[key].has(value):
+            return None
+    return {**labels, **{key: _value(key, value) for key, value in own.items() if value}}
+
+
+def _value(key: str, value: str) -> Requirement:
+    return Requirement(key, False, frozenset((value,)))
+
+
+def _rows(entries: Sequence[_Entry], labels: LabelIndex, daemonsets: Sequence[DaemonSet]) -> tuple[Row, ...]:
+    present = [_running(daemon, entries, labels) for daemon in daemonsets]
+    rooms: dict[tuple[int, int], tuple[Resources, tuple[HostPort, ...]]] = {}
+    rows = []
+    for index, entry in enumerate(entries):
+        running = union(1 << place for place, mask in enumerate(present) if mask >> index & 1)
+        room = rooms.get((id(entry.type), running))
+        if room is None:
+            here = [daemonsets[place] for place in bits(running)]
+            room = subtract(entry.type.allocatable, overhead(here)), ports(here)
+            rooms[id(entry.type), running] = room
+        rows.append(Row(entry.pool, entry.type, entry.offering, entry.price, *room))
+    return tuple(rows)
+
+
+def _running(daemon: DaemonSet, entries: Sequence[_Entry], labels: LabelIndex) -> int:
+    """The rows on whose nodes the DaemonSet may put a pod."""
+    mask = 0
+    for pool in {entry.pool.name: entry.pool for entry in entries}.values():
+        if untolerated(pool.taints, daemon.pod.tolerations) is not None:
+            continue
+        terms = unnamed_terms(daemon.pod) or (Requirements(),)
+        mask |= union(labels.satisfying(pool.name, term) for term in terms)
+    return mask

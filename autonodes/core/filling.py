@@ -1,0 +1,112 @@
+"""Filling one node: which of the waiting pods go onto a machine of a given room, so that they are worth most.
+
+This is a knapsack with a few dimensions and items that come in numbers. Two ways are tried, and the caller takes what
+pays: in *proportion* to what waits (it leaves the same mixture behind, which suits large nodes and many pods), and by
+*fit* alone, which looks for the pods whose demands lie in the direction of the room that is left (the dot product of
+both, each relative to the machine). The first ends with the second, to use what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autonodes.core.hostports import first_conflict
+from autonodes.core.model import HostPort
+
+Vector = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Pods of one shape.
+
+    :param size: of one pod, a number a resource
+    :param first: it asks for a device, so it goes first onto a machine that has some
+    """
+
+    size: Vector
+    worth: float
+    ports: tuple[HostPort, ...] = ()
+    first: bool = False
+
+
+def in_proportion(room: Vector, items: Sequence[Item], waiting: Sequence[int]) -> list[int]:
+    """How many pods of each item, taking the same share of all and then what fits."""
+    share = _share(room, items, waiting)
+    counts = [0 if item.ports else int(share * count) for item, count in zip(items, waiting, strict=True)]
+    return by_fit(room, items, waiting, counts)
+
+
+def by_fit(room: Vector, items: Sequence[Item], waiting: Sequence[int], counts: list[int] | None = None) -> list[int]:
+    """How many pods of each item, one kind after another by the dot product.
+
+    :param counts: what is on the node already; it is added to
+    """
+    counts = counts or [0] * len(items)
+    left = _left(room, items, counts)
+    if any(item.ports for item in items):
+        _place_ports(left, items, waiting, counts)
+    for chosen in ([i for i, item in enumerate(items) if item.first], range(len(items))):
+        _place_by_dot(room, left, items, waiting, counts, chosen)
+    return counts
+
+
+def _share(room: Vector, items: Sequence[Item], waiting: Sequence[int]) -> float:
+    """The share of all that waits that the room holds, at most 1."""
+    share = 1.0
+    for place, size in enumerate(room):
+        demand = sum(item.size[place] * count for item, count in zip(items, waiting, strict=True))
+        if demand > size:
+            share = min(share, size / demand)
+    return share
+
+
+def _left(room: Vector, items: Sequence[Item], counts: Sequence[int]) -> list[int]:
+    left = list(room)
+    for item, count in zip(items, counts, strict=True):
+        if count:
+            for place, size in enumerate(item.size):
+                left[place] -= size * count
+    return left
+
+
+def _place_ports(left: list[int], items: Sequence[Item], waiting: Sequence[int], counts: list[int]) -> None:
+    """At most one pod of each item that takes host ports, as long as they don't conflict."""
+    taken: tuple[HostPort, ...] = ()
+    for index, item in enumerate(items):
+        if item.ports and waiting[index] and not first_conflict(item.ports, taken) and _fits(item.size, left):
+            counts[index] = 1
+            taken += item.ports
+            _take(left, item.size, 1)
+
+
+def _place_by_dot(
+    room: Vector,
+    left: list[int],
+    items: Sequence[Item],
+    waiting: Sequence[int],
+    counts: list[int],
+    among: Sequence[int],
+) -> None:
+    relative = [1.0 / (size * size) if size > 0 else 0.0 for size in room]
+    candidates = [i for i in among if not items[i].ports and counts[i] < waiting[i]]
+    while candidates:
+        candidates = [i for i in candidates if counts[i] < waiting[i] and _fits(items[i].size, left)]
+        if not candidates:
+            return
+        weights = [scale * rest for scale, rest in zip(relative, left, strict=True)]
+        best = max(candidates, key=lambda i: sum(w * s for w, s in zip(weights, items[i].size, strict=True)))
+        fitting = min(rest // size for rest, size in zip(left, items[best].size, strict=True) if size)
+        count = min(waiting[best] - counts[best], max(1, fitting // 4))
+        counts[best] += count
+        _take(left, items[best].size, count)
+
+
+def _fits(size: Vector, left: Sequence[int]) -> bool:
+    return all(need <= rest for need, rest in zip(size, left, strict=True))
+
+
+def _take(left: list[int], size: Vector, count: int) -> None:
+    for place, need in enumerate(size):
+        left[place] -= need * count

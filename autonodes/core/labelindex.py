@@ -1,0 +1,83 @@
+"""Which rows of a pool can carry which labels.
+
+For each pool and key the rows are grouped by what they have there, and there are few distinct values; so a selector
+is answered by joining a handful of masks, however many rows there are. Answers are kept: a selector is asked for by
+many pods.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from autonodes.core.bitsets import union
+from autonodes.core.labels import WELL_KNOWN
+from autonodes.core.requirements import Requirement, Requirements
+
+
+class LabelIndex:
+    """:param rows: of each row its pool and what its node's labels will satisfy, the pool's requirements included"""
+
+    def __init__(self, rows: Sequence[tuple[str, Mapping[str, Requirement]]]) -> None:
+        self._columns: dict[str, dict[str, _Column]] = defaultdict(dict)
+        self._of_pool: dict[str, int] = defaultdict(int)
+        self._satisfying: dict[tuple[str, Requirements], int] = {}
+        for index, (pool, labels) in enumerate(rows):
+            self._of_pool[pool] |= 1 << index
+            for key, requirement in labels.items():
+                self._columns[pool].setdefault(key, _Column()).add(requirement, 1 << index)
+
+    def of_pool(self, pool: str) -> int:
+        return self._of_pool.get(pool, 0)
+
+    def satisfying(self, pool: str, asked: Requirements) -> int:
+        """The rows of a pool whose nodes can carry labels that satisfy ``asked``."""
+        mask = self._satisfying.get((pool, asked))
+        if mask is None:
+            mask = self.of_pool(pool)
+            for key, requirement in asked.items():
+                mask &= self._satisfying_key(pool, key, requirement)
+            self._satisfying[pool, asked] = mask
+        return mask
+
+    def undecided(self, pool: str, asked: Requirements) -> Requirements:
+        """The part of ``asked`` that choosing a row does not settle: the claim must say it, and the pods that share a
+        node must agree on it."""
+        columns = self._columns.get(pool, {})
+        return asked.only([key for key in asked if key not in columns or columns[key].open])
+
+    def values(self, pool: str, key: str, mask: int) -> Requirement | None:
+        """What the rows of a mask have at a key, taken together; None unless each has a single value there."""
+        column = self._columns.get(pool, {}).get(key)
+        if column is None or mask & ~column.defined:
+            return None
+        present = [requirement.single for requirement, rows in column.masks.items() if rows & mask]
+        found = [value for value in present if value is not None]
+        return Requirement.of(key, "In", found) if found and len(found) == len(present) else None
+
+    def _satisfying_key(self, pool: str, key: str, asked: Requirement) -> int:
+        column = self._columns.get(pool, {}).get(key, _Column())
+        undefined = self.of_pool(pool) & ~column.defined
+        undefined_will_do = asked.absent or (key in WELL_KNOWN and not asked.empty)
+        return column.overlapping(asked) | (undefined if undefined_will_do else 0)
+
+
+class _Column:
+    """What the rows of one pool have at one key."""
+
+    __slots__ = ("defined", "masks")
+
+    def __init__(self) -> None:
+        self.masks: dict[Requirement, int] = {}
+        self.defined = 0
+
+    def add(self, requirement: Requirement, bit: int) -> None:
+        self.masks[requirement] = self.masks.get(requirement, 0) | bit
+        self.defined |= bit
+
+    def overlapping(self, asked: Requirement) -> int:
+        return union(mask for present, mask in self.masks.items() if present.overlaps(asked))
+
+    @property
+    def open(self) -> bool:
+        return any(requirement.single is None for requirement in self.masks)

@@ -1,0 +1,74 @@
+"""Where a pod may run, in terms of the catalogue: a lane is a pool, the rows of it that will do, and what the claim
+must settle beside the choice of a row.
+
+Pods differ in many ways that come to the same lanes; those are packed together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from autonodes.core.bitsets import union
+from autonodes.core.catalog import Catalog
+from autonodes.core.hostports import first_conflict
+from autonodes.core.model import HostPort, NodePool, Toleration
+from autonodes.core.requirements import Requirements
+from autonodes.core.shapes import Shape
+from autonodes.core.taints import untolerated
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """:param open: requirements on labels that rows leave open; pods that share a node must agree on them
+    :param rows: those whose labels will do, whether they can be bought or not
+    """
+
+    pool: str
+    open: Requirements
+    rows: int
+
+
+class Lanes:
+    """The lanes of shapes, each worked out once."""
+
+    def __init__(self, catalog: Catalog, pools: Iterable[NodePool]) -> None:
+        self._catalog = catalog
+        self._pools = sorted(pools, key=lambda pool: pool.name)
+        self._found: dict[object, tuple[Lane, ...]] = {}
+        self._port_free: dict[tuple[HostPort, ...], int] = {}
+
+    def of(self, shape: Shape) -> tuple[Lane, ...]:
+        """In the order of the pools' names; empty if no row will do."""
+        key = (shape.constraints, shape.host_ports)
+        if key not in self._found:
+            self._found[key] = tuple(lane for pool in self._pools for lane in self._in_pool(pool, shape) if lane.rows)
+        return self._found[key]
+
+    def _in_pool(self, pool: NodePool, shape: Shape) -> Iterable[Lane]:
+        if not tolerated(pool, shape.tolerations):
+            return
+        labels = self._catalog.labels
+        free = self._without_daemon_ports(shape.host_ports)
+        masks: dict[Requirements, int] = {}
+        for term in shape.terms:
+            undecided = labels.undecided(pool.name, term)
+            masks[undecided] = masks.get(undecided, 0) | labels.satisfying(pool.name, term)
+        for undecided, rows in masks.items():
+            yield Lane(pool.name, undecided, rows & free)
+
+    def _without_daemon_ports(self, host_ports: tuple[HostPort, ...]) -> int:
+        if not host_ports:
+            return self._catalog.every
+        if host_ports not in self._port_free:
+            self._port_free[host_ports] = union(
+                1 << index
+                for index, row in enumerate(self._catalog.rows)
+                if first_conflict(host_ports, row.ports) is None
+            )
+        return self._port_free[host_ports]
+
+
+def tolerated(pool: NodePool, tolerations: tuple[Toleration, ...]) -> bool:
+    """Startup taints don't count: they are gone before a pod is let onto the node."""
+    return untolerated(pool.taints, tolerations) is None

@@ -1,0 +1,91 @@
+"""Placing pods on what is there already: nodes, and claims in flight.
+
+First the promises are kept: a pod that kube-scheduler has nominated for a node, or that an earlier plan has promised
+to a node or claim, goes there. Then shape by shape, the important and the large ones first, onto the first nodes with
+room.
+Whether a shape is accepted is asked once for all nodes that look alike to the pods that wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from autonodes.core.hostports import first_conflict
+from autonodes.core.model import Pod, PodUID
+from autonodes.core.resources import Resources, add
+from autonodes.core.shapes import Shape
+from autonodes.core.targets import Target
+
+
+class Placing:
+    """:param placements: what was placed where"""
+
+    def __init__(self, targets: Sequence[Target], shapes: Sequence[Shape]) -> None:
+        self.placements: dict[PodUID, str] = {}
+        self._targets = targets
+        self._by_name = {target.name: target for target in targets}
+        self._keys = sorted({key for shape in shapes for term in shape.terms for key in term})
+        self._looks = [target.look(self._keys) for target in targets]
+        self._accepted: dict[tuple[object, Hashable], bool] = {}
+
+    def keep_promises(self, shapes: Iterable[Shape], nominations: Mapping[PodUID, str]) -> None:
+        """Place nominated pods where they were nominated, and take them off their shapes."""
+        for shape in shapes:
+            promised = [pod for pod in shape.pods if self._keep_promise(pod, shape, nominations)]
+            if promised:
+                kept = {pod.uid for pod in promised}
+                shape.pods = [pod for pod in shape.pods if pod.uid not in kept]
+
+    def _keep_promise(self, pod: Pod, shape: Shape, nominations: Mapping[PodUID, str]) -> bool:
+        by_scheduler = self._by_name.get(pod.nominated_node)
+        if by_scheduler is not None and by_scheduler.initialized:
+            self._put(pod, shape, by_scheduler)  # it makes room there itself: what is in the way is being preempted
+            return True
+        for name in (pod.nominated_node, nominations.get(pod.uid, "")):
+            target = self._by_name.get(name)
+            if target is not None and target.accepts(shape) and self._room_for(shape, target):
+                self._put(pod, shape, target)
+                return True
+        return False
+
+    def place(self, shapes: Iterable[Shape]) -> None:
+        """Place what can be placed, and take it off the shapes."""
+        room = add(*(target.room for target in self._targets))
+        for shape in sorted(shapes, key=lambda each: (-each.priority, -_size(each.requests, room), each.index)):
+            self._place(shape)
+
+    def _place(self, shape: Shape) -> None:
+        for target, look in zip(self._targets, self._looks, strict=True):
+            if not shape.pods:
+                return
+            count = self._room_for(shape, target)
+            if count and self._accepts(target, look, shape):
+                target.take(shape.requests, shape.host_ports, count)
+                self.placements.update((pod.uid, target.name) for pod in shape.pods[:count])
+                shape.pods = shape.pods[count:]
+
+    def _accepts(self, target: Target, look: Hashable, shape: Shape) -> bool:
+        key = (shape.constraints, look)
+        if key not in self._accepted:
+            self._accepted[key] = target.accepts(shape)
+        return self._accepted[key]
+
+    def _room_for(self, shape: Shape, target: Target) -> int:
+        """How many pods of the shape the target takes."""
+        count = len(shape.pods)
+        for name, amount in shape.requests.items():
+            count = min(count, target.room.get(name, 0) // amount)
+            if count <= 0:
+                return 0
+        if shape.host_ports:
+            return 0 if first_conflict(shape.host_ports, target.taken) else min(count, 1)
+        return count
+
+    def _put(self, pod: Pod, shape: Shape, target: Target) -> None:
+        target.take(shape.requests, shape.host_ports)
+        self.placements[pod.uid] = target.name
+
+
+def _size(requests: Resources, room: Resources) -> float:
+    """How large a request is beside all the room there is."""
+    return sum(amount / max(1, room.get(name, 0)) for name, amount in requests.items())

@@ -1,0 +1,73 @@
+"""The planner: from a snapshot to what is bought and what goes where. A pure function.
+
+In this order: promises of earlier plans are kept; what fits onto existing nodes and claims in flight is placed there;
+for the rest nodes are bought (see `buying` and `greedy`); expendable pods fill what is left over on any of these; for
+what has no place the reasons are given. Everything is done once a shape and not once a pod, and every tie is broken by
+price, name or the order of the pods, so that the same snapshot always gives the same plan.
+
+What it does not know yet: topology spread, pod affinity, preferences, volumes, ``minValues`` (which it passes on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from autonodes.core.buying import Purchasing, Waiting
+from autonodes.core.catalog import Catalog, build_catalog
+from autonodes.core.lanes import Lanes
+from autonodes.core.limits import open_ledger
+from autonodes.core.model import Plan, Pod, PodUID, Reason, Snapshot
+from autonodes.core.placing import Placing
+from autonodes.core.purchases import Purchases
+from autonodes.core.reasons import Reasons, expendable, invalid
+from autonodes.core.shapes import Shape, group, in_order, is_planned
+from autonodes.core.targets import find_targets
+
+
+def plan(snapshot: Snapshot) -> Plan:
+    """What to buy for the pods that wait, where they go, and why the others can't."""
+    waiting = in_order(pod for pod in snapshot.pods if is_planned(pod))
+    catalog = build_catalog(snapshot)
+    shapes = group([pod for pod in waiting if not pod.fault])
+    placing = _place(snapshot, catalog, shapes)
+    purchasing = _buy(snapshot, catalog, shapes)
+    purchases = Purchases(catalog, purchasing.ledger).write(purchasing.bins.bins)
+    bought = {uid for purchase in purchases for uid in purchase.pods}
+    reasons = Reasons(catalog, snapshot.pools, purchasing.ledger)
+    unplaced = {pod.uid: invalid(pod.fault) for pod in waiting if pod.fault}
+    unplaced.update(_unplaced(shapes, bought, reasons))
+    return Plan(purchases=purchases, placements=placing.placements, unplaced=unplaced)
+
+
+def _place(snapshot: Snapshot, catalog: Catalog, shapes: Sequence[Shape]) -> Placing:
+    """Expendable pods come last: they must not take a place that would save a purchase."""
+    placing = Placing(find_targets(snapshot, catalog), shapes)
+    needed = [shape for shape in shapes if not shape.expendable]
+    placing.keep_promises(shapes, snapshot.nominations)
+    placing.place(needed)
+    placing.place([shape for shape in shapes if shape.expendable])
+    return placing
+
+
+def _buy(snapshot: Snapshot, catalog: Catalog, shapes: Iterable[Shape]) -> Purchasing:
+    lanes = Lanes(catalog, snapshot.pools)
+    waiting: Waiting = {shape: len(shape.pods) for shape in shapes if shape.pods and not shape.expendable}
+    purchasing = Purchasing(catalog, lanes, snapshot.pools, open_ledger(snapshot, catalog))
+    left = purchasing.buy(waiting)
+    if left and purchasing.ledger.left and len({shape.priority for shape in waiting}) > 1:
+        purchasing = Purchasing(catalog, lanes, snapshot.pools, open_ledger(snapshot, catalog))
+        purchasing.buy_by_priority(waiting)
+    for shape in shapes:
+        if shape.expendable and shape.pods:
+            purchasing.join(shape, len(shape.pods))
+    return purchasing
+
+
+def _unplaced(shapes: Iterable[Shape], bought: set[PodUID], reasons: Reasons) -> Mapping[PodUID, tuple[Reason, ...]]:
+    unplaced = {}
+    for shape in shapes:
+        left: list[Pod] = [pod for pod in shape.pods if pod.uid not in bought]
+        if left:
+            why = expendable() if shape.expendable else reasons.of(shape)
+            unplaced.update({pod.uid: why for pod in left})
+    return unplaced

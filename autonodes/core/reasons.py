@@ -1,0 +1,149 @@
+"""Why a pod got no node: for each pool the first thing that rules it out, in words that name the field and the value.
+
+Made only for what is left over, once a shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from autonodes.core.bitsets import union
+from autonodes.core.catalog import Catalog
+from autonodes.core.hostports import first_conflict, format_port
+from autonodes.core.labels import INSTANCE_TYPE
+from autonodes.core.limits import Ledger
+from autonodes.core.model import NodePool, Reason
+from autonodes.core.quantities import format_resource
+from autonodes.core.requirements import Requirements
+from autonodes.core.resources import Resources
+from autonodes.core.shapes import Shape
+from autonodes.core.taints import format_taint, untolerated
+
+INVALID_POD: Final = "InvalidPod"
+EXPENDABLE: Final = "Expendable"
+NO_NODE_POOL: Final = "NoNodePool"
+POOL_NOT_READY: Final = "NodePoolNotReady"
+UNTOLERATED_TAINT: Final = "UntoleratedTaint"
+INCOMPATIBLE_REQUIREMENTS: Final = "IncompatibleRequirements"
+INSUFFICIENT_RESOURCES: Final = "InsufficientResources"
+HOST_PORT_CONFLICT: Final = "HostPortConflict"
+NO_OFFERING: Final = "NoOffering"
+LIMIT_EXCEEDED: Final = "LimitExceeded"
+
+
+def invalid(fault: str) -> tuple[Reason, ...]:
+    return (Reason(pool="", code=INVALID_POD, text=fault),)
+
+
+def expendable() -> tuple[Reason, ...]:
+    text = "expendable: waits for room on a node that other pods need; none is bought for it"
+    return (Reason(pool="", code=EXPENDABLE, text=text),)
+
+
+class Reasons:
+    """:param ledger: as the plan left it"""
+
+    def __init__(self, catalog: Catalog, pools: Iterable[NodePool], ledger: Ledger) -> None:
+        self._catalog = catalog
+        self._pools = sorted(pools, key=lambda pool: (-pool.weight, pool.name))
+        self._ledger = ledger
+
+    def of(self, shape: Shape) -> tuple[Reason, ...]:
+        """One a pool, in the order in which pools are tried."""
+        if not self._pools:
+            return (Reason(pool="", code=NO_NODE_POOL, text="there is no NodePool to buy a node from"),)
+        return tuple(self._in_pool(pool, shape) for pool in self._pools)
+
+    def _in_pool(self, pool: NodePool, shape: Shape) -> Reason:
+        code, text = self._first(pool, shape)
+        return Reason(pool=pool.name, code=code, text=text)
+
+    def _first(self, pool: NodePool, shape: Shape) -> tuple[str, str]:
+        if not pool.ready:
+            return POOL_NOT_READY, "the NodePool is not ready; its conditions say why"
+        taint = untolerated(pool.taints, shape.tolerations)
+        if taint is not None:
+            return UNTOLERATED_TAINT, f"did not tolerate taint (taint={format_taint(taint)})"
+        of_pool = self._catalog.labels.of_pool(pool.name)
+        if not of_pool:
+            return NO_OFFERING, "no instance type of its node class meets the NodePool's own requirements"
+        rows = union(self._catalog.labels.satisfying(pool.name, term) for term in shape.terms)
+        if not rows:
+            return INCOMPATIBLE_REQUIREMENTS, self._incompatible(pool, shape.terms)
+        return self._beyond_labels(pool, shape, rows)
+
+    def _beyond_labels(self, pool: NodePool, shape: Shape, rows: int) -> tuple[str, str]:
+        holding = rows & self._catalog.with_room(shape.requests)
+        if not holding:
+            return INSUFFICIENT_RESOURCES, self._too_large(shape.requests, rows)
+        taken = {port for row in self._catalog.select(holding) for port in row.ports}
+        port = first_conflict(shape.host_ports, taken)
+        if port is not None and all(
+            first_conflict(shape.host_ports, row.ports) for row in self._catalog.select(holding)
+        ):
+            return HOST_PORT_CONFLICT, f"host port {format_port(port)} is taken by a DaemonSet"
+        buyable = holding & self._catalog.buyable
+        if not buyable:
+            return NO_OFFERING, self._not_offered(holding)
+        return LIMIT_EXCEEDED, self._limit(pool, buyable)
+
+    def _incompatible(self, pool: NodePool, terms: Sequence[Requirements]) -> str:
+        """By the pool itself; else by its instance types, of which none has all that is asked for."""
+        texts = []
+        for term in terms:
+            conflict = pool.requirements.conflict(term, allow_undefined=set(term))
+            key = self._unmet(pool.name, term)
+            if conflict is None and key is None:
+                texts.append(f"no instance type satisfies all of {term} at once")
+            elif conflict is None or (key is not None and key not in pool.requirements):
+                asked = term[key] if key is not None else term
+                offered = self._offered(pool.name, key or "")
+                texts.append(f"incompatible requirements, key {key}, {asked} {offered}")
+            else:
+                texts.append(str(conflict))
+        return "; or ".join(dict.fromkeys(texts))
+
+    def _unmet(self, pool: str, term: Requirements) -> str | None:
+        """The first key that no row of the pool satisfies."""
+        return next((key for key in term if not self._catalog.labels.satisfying(pool, term.only((key,)))), None)
+
+    def _offered(self, pool: str, key: str) -> str:
+        values = self._catalog.labels.values(pool, key, self._catalog.labels.of_pool(pool))
+        if values is None:
+            return "is not a label of any of its instance types"
+        if key == INSTANCE_TYPE and len(values.values) > 10:
+            return f"is none of its {len(values.values)} instance types"
+        return f"not in {values}"
+
+    def _too_large(self, requests: Resources, rows: int) -> str:
+        """Names the resources of which no machine has enough; if each has a machine, all that is asked for."""
+        largest = {
+            name: max((row.room.get(name, 0) for row in self._catalog.select(rows)), default=0)
+            for name in sorted(requests)
+        }
+        lacking = [name for name, most in largest.items() if most < requests[name]]
+        names = lacking or [name for name in largest if name != "pods"]
+        requested = ", ".join(f"{name}={format_resource(name, requests[name])}" for name in names)
+        most = ", ".join(f"{name}={format_resource(name, max(0, largest[name]))}" for name in names)
+        return (
+            f"no instance type has enough resources (requested {requested}; "
+            f"largest after DaemonSets {most}{'' if lacking else ', but not on one machine'})"
+        )
+
+    def _not_offered(self, rows: int) -> str:
+        listed = list(self._catalog.select(rows))
+        unpriced = sum(1 for row in listed if row.offering.price is None)
+        if unpriced == len(listed):
+            return f"no price is known for any of the {unpriced} offerings that would do"
+        return f"none of the {len(listed)} offerings that would do is available now"
+
+    def _limit(self, pool: NodePool, rows: int) -> str:
+        left = self._ledger.left.get(pool.name, {})
+        smallest = self._catalog.cheapest(rows)
+        over = [
+            f"{name} limit {format_resource(name, pool.limits[name])}, {format_resource(name, max(0, left[name]))} left"
+            for name in sorted(left)
+            if left[name] < (1 if name == "nodes" else smallest.type.capacity.get(name, 0))
+        ]
+        return f"limit exceeded ({'; '.join(over)})" if over else "limit exceeded"

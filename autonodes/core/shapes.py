@@ -1,0 +1,114 @@
+"""Equal pods, grouped: whatever the planner does, it does once for a shape and not for each of its pods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from autonodes.core.labels import EXPENDABLE
+from autonodes.core.model import HostPort, Pod, Toleration
+from autonodes.core.requirements import Requirements
+from autonodes.core.resources import Resources
+
+
+@dataclass(eq=False)
+class Shape:
+    """Pods among which scheduling can't tell the difference.
+
+    :param index: the position of its first pod among all shapes'; breaks ties
+    :param pods: in the order in which they will be served
+    """
+
+    index: int
+    requests: Resources
+    terms: tuple[Requirements, ...]
+    tolerations: tuple[Toleration, ...]
+    host_ports: tuple[HostPort, ...]
+    priority: int
+    expendable: bool
+    pods: list[Pod] = field(default_factory=list)
+
+    @cached_property
+    def constraints(self) -> tuple[tuple[Requirements, ...], tuple[Toleration, ...]]:
+        """What decides where it may go, apart from room and ports."""
+        return (self.terms, self.tolerations)
+
+    @cached_property
+    def devices(self) -> frozenset[str]:
+        return frozenset(name for name in self.requests if "/" in name)
+
+
+def is_expendable(pod: Pod) -> bool:
+    """It waits for a node that others need: it neither buys nor holds one."""
+    return pod.annotations.get(EXPENDABLE) == "true"
+
+
+def is_planned(pod: Pod) -> bool:
+    """Whether a pod waits for a node that could be bought: kube-scheduler has given up on it, it is neither gated nor
+    on its way out, and it is free to run anywhere (a DaemonSet's or a static pod is not)."""
+    return (
+        pod.unschedulable
+        and not pod.node_name
+        and not pod.gated
+        and pod.deleted_at is None
+        and not pod.terminal
+        and pod.owner_kind not in ("DaemonSet", "Node")
+    )
+
+
+def in_order(pods: Iterable[Pod]) -> list[Pod]:
+    """The order in which pods are served: the most important first, then the oldest, then by name."""
+    return sorted(pods, key=lambda pod: (-pod.priority, pod.created_at, pod.namespace, pod.name, pod.uid))
+
+
+class _Numbering:
+    """Equal parts get equal numbers. Pods of one owner mostly share their parts as objects, so identity is looked at
+    first; the pods keep the objects alive, so an id stands for one object."""
+
+    def __init__(self, canonical: Callable[[Any], Hashable] = lambda part: part) -> None:
+        self._canonical = canonical
+        self._by_id: dict[int, int] = {}
+        self._by_value: dict[Hashable, int] = {}
+
+    def __call__(self, part: object) -> int:
+        number = self._by_id.get(id(part))
+        if number is None:
+            number = self._by_value.setdefault(self._canonical(part), len(self._by_value))
+            self._by_id[id(part)] = number
+        return number
+
+
+def group(pods: Sequence[Pod]) -> list[Shape]:
+    """The shapes of pods, in the order of their first pods."""
+    requests = _Numbering(lambda part: frozenset(part.items()))
+    terms, tolerations, ports = _Numbering(), _Numbering(), _Numbering()
+    shapes: dict[object, Shape] = {}
+    for pod in pods:
+        key = (
+            requests(pod.requests),
+            terms(pod.required_terms),
+            tolerations(pod.tolerations),
+            ports(pod.host_ports),
+            pod.priority,
+            is_expendable(pod),
+        )
+        shape = shapes.get(key)
+        if shape is None:
+            shape = shapes[key] = _shape(len(shapes), pod)
+        shape.pods.append(pod)
+    return list(shapes.values())
+
+
+def _shape(index: int, pod: Pod) -> Shape:
+    terms = tuple(dict.fromkeys(pod.required_terms)) or (Requirements(),)
+    return Shape(
+        index=index,
+        requests={name: amount for name, amount in pod.requests.items() if amount > 0},
+        terms=terms,
+        tolerations=pod.tolerations,
+        host_ports=pod.host_ports,
+        priority=pod.priority,
+        expendable=is_expendable(pod),
+    )
