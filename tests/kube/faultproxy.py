@@ -26,6 +26,8 @@ class FaultProxy:
         self._refusals: deque[tuple[int, dict[str, str], str]] = deque()
         self._thawed = asyncio.Event()
         self._thawed.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._streams: set[web.StreamResponse] = set()
         self._writes: set[asyncio.Future[None]] = set()
         self.requests: list[str] = []
@@ -42,6 +44,13 @@ class FaultProxy:
     def refuse_next(self, code: int, *, retry_after: str = "", body: str = "", times: int = 1) -> None:
         headers = {"Retry-After": retry_after} if retry_after else {}
         self._refusals.extend([(code, headers, body)] * times)
+
+    def hang(self) -> None:
+        """Requests are taken and not answered."""
+        self._answering.clear()
+
+    def stop_hanging(self) -> None:
+        self._answering.set()
 
     def stop_refusing(self) -> None:
         self._refusals.clear()
@@ -94,6 +103,7 @@ class FaultProxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
+        await self._answering.wait()
         watching = request.query.get("watch") == "1"
         if self._refusals:  # strictly before anything that asks the server
             code, headers, body = self._refusals.popleft()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -18,6 +16,7 @@ from autonodes.kube.errors import ApiUnreachableError
 from autonodes.kube.resources import CONFIGMAPS
 from clock import VirtualClock
 from kube.faultproxy import FaultProxy
+from kube.waiting import running, until
 
 pytestmark = pytest.mark.integration
 
@@ -35,22 +34,6 @@ def decode(raw: bytes) -> ConfigMap:
 
 def make(client: KubeClient, namespace: str, clock: Clock | None = None, **options: Any) -> Cache[ConfigMap]:
     return Cache(client, CONFIGMAPS, decode, clock or SystemClock(), namespace=namespace, **options)
-
-
-@contextlib.asynccontextmanager
-async def running(cache: Cache[Any]) -> AsyncIterator[None]:
-    task = asyncio.create_task(cache.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 -- conditions of many kinds; an event for each would test itself
-            await asyncio.sleep(0.005)
 
 
 async def put(client: KubeClient, namespace: str, name: str, **data: str) -> None:
@@ -81,7 +64,7 @@ async def test_a_cache_follows_the_server_through_churn(client: KubeClient, name
             replayed[change.key] = change.new
 
     cache.subscribe(replay)
-    async with running(cache):
+    async with running(cache.run()):
         await cache.synced()
         assert len(cache.items) == 7
         writes = [put(client, namespace, f"m{index}", value=str(index)) for index in range(20)]
@@ -100,7 +83,7 @@ async def test_a_change_that_the_decoded_value_does_not_show_calls_nobody(client
     await put(client, namespace, "one", value="1")
     cache, changes = make(client, namespace), []
     cache.subscribe(changes.append)
-    async with running(cache):
+    async with running(cache.run()):
         await cache.synced()
         await client.merge_patch(CONFIGMAPS, "one", {"metadata": {"labels": {"a": "b"}}}, namespace)
         await put(client, namespace, "two")
@@ -118,7 +101,7 @@ async def test_a_subscriber_that_fails_harms_nobody_else(
 
     cache.subscribe(fail)
     cache.subscribe(changes.append)
-    async with running(cache):
+    async with running(cache.run()):
         await cache.synced()
         await put(client, namespace, "one")
         await until(lambda: len(changes) == 1)
@@ -129,7 +112,7 @@ async def test_large_objects_pass_in_small_pieces(proxy: FaultProxy, client: Kub
     proxy.split_every = 4093
     async with proxy.client() as through:
         cache = make(through, namespace)
-        async with running(cache):
+        async with running(cache.run()):
             await cache.synced()
             for name in ("a", "b"):
                 await put(client, namespace, name, value=name * 700_000)
@@ -142,7 +125,7 @@ async def test_an_object_that_can_not_be_read_is_left_out_and_named(client: Kube
     await put(client, namespace, "bad", poison="yes")
     await put(client, namespace, "good", value="1")
     cache = make(client, namespace)
-    async with running(cache):
+    async with running(cache.run()):
         await cache.synced()
         assert list(cache.items) == [f"{namespace}/good"]
         assert cache.malformed == {f"{namespace}/bad": "poisoned"}
@@ -158,7 +141,7 @@ async def test_an_object_that_can_not_be_read_is_left_out_and_named(client: Kube
 async def test_a_cut_stream_goes_on_where_it_stopped(proxy: FaultProxy, client: KubeClient, namespace: str) -> None:
     async with proxy.client() as through:
         cache = make(through, namespace)
-        async with running(cache):
+        async with running(cache.run()):
             await cache.synced()
             await until(lambda: proxy.watches == 1)
             for round_ in range(3):
@@ -175,7 +158,7 @@ async def test_an_expired_version_is_listed_again_and_the_differences_told(
     await put(client, namespace, "gone")
     async with proxy.client() as through:
         cache, changes = make(through, namespace), []
-        async with running(cache):
+        async with running(cache.run()):
             await cache.synced()
             await until(lambda: proxy.watches == 1)
             cache.subscribe(changes.append)
@@ -194,7 +177,7 @@ async def test_an_expired_version_is_listed_again_and_the_differences_told(
 async def test_an_error_event_in_the_stream_is_understood(proxy: FaultProxy, namespace: str) -> None:
     async with proxy.client() as through:
         cache = make(through, namespace)
-        async with running(cache):
+        async with running(cache.run()):
             await cache.synced()
             await until(lambda: proxy.watches == 1)
             proxy.inject(b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}\n')
@@ -205,7 +188,7 @@ async def test_a_frozen_watch_is_noticed_and_replaced(proxy: FaultProxy, client:
     clock = VirtualClock()
     async with proxy.client() as through:
         cache = make(through, namespace, clock)
-        async with running(cache):
+        async with running(cache.run()):
             await cache.synced()
             await until(lambda: proxy.watches == 1)
             proxy.freeze()
@@ -227,7 +210,7 @@ async def test_a_server_that_is_away_ages_the_cache_until_it_is_back(proxy: Faul
     async with proxy.client(sleep=clock.sleep) as through:
         cache = make(through, namespace, clock)
         assert cache.age(clock.now()) == float("inf")
-        async with running(cache):
+        async with running(cache.run()):
             await cache.synced()
             await until(lambda: proxy.watches == 1)
             proxy.refuse_next(503, times=10_000)
@@ -248,7 +231,7 @@ async def test_only_what_the_selectors_name_is_held(client: KubeClient, namespac
     await put(client, namespace, "one")
     await put(client, namespace, "two")
     cache = make(client, namespace, field_selector="metadata.name=two")
-    async with running(cache):
+    async with running(cache.run()):
         await cache.synced()
         assert list(cache.items) == [f"{namespace}/two"]
 
@@ -262,6 +245,6 @@ async def test_a_list_that_keeps_expiring_is_read_in_one_page(
     proxy.expire_continues = 99
     async with proxy.client() as through:
         cache = make(through, namespace)
-        async with running(cache):
+        async with running(cache.run()):
             await cache.synced()
             assert len(cache.items) == 5
