@@ -125,12 +125,12 @@ class PodStatus(Struct):
 class Pod(Struct):
     metadata: Metadata
     spec: PodSpec
-    status: PodStatus = PodStatus()
+    status: PodStatus = msgspec.field(default_factory=PodStatus)
 
 
 class PodTemplate(Struct):
     spec: PodSpec
-    metadata: Metadata = Metadata()
+    metadata: Metadata = msgspec.field(default_factory=Metadata)
 
 
 class DaemonSetSpec(Struct):
@@ -168,8 +168,8 @@ class NodeStatus(Struct):
 
 class Node(Struct):
     metadata: Metadata
-    spec: NodeSpec = NodeSpec()
-    status: NodeStatus = NodeStatus()
+    spec: NodeSpec = msgspec.field(default_factory=NodeSpec)
+    status: NodeStatus = msgspec.field(default_factory=NodeStatus)
 
 
 class LabelSelector(Struct):
@@ -188,5 +188,5 @@ class BudgetStatus(Struct):
 
 class Budget(Struct):
     metadata: Metadata
-    spec: BudgetSpec = BudgetSpec()
-    status: BudgetStatus = BudgetStatus()
+    spec: BudgetSpec = msgspec.field(default_factory=BudgetSpec)
+    status: BudgetStatus = msgspec.field(default_factory=BudgetStatus)

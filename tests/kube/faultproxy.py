@@ -138,10 +138,10 @@ class FaultProxy:
 
     async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         response = web.StreamResponse(headers=_passed(answer))
-        await response.prepare(request)
-        self._streams.add(response)
         thawed = self._thawed
         try:
+            await response.prepare(request)
+            self._streams.add(response)
             async for chunk in answer.content.iter_any():
                 await thawed.wait()
                 step = self.split_every or len(chunk)

@@ -163,7 +163,7 @@ async def test_an_expired_version_is_listed_again_and_the_differences_told(
             await until(lambda: proxy.watches == 1)
             cache.subscribe(changes.append)
             kept = cache.items[f"{namespace}/kept"]
-            proxy.refuse_next(503, times=4)
+            proxy.refuse_next(503)
             proxy.expire_watches = 1
             proxy.cut_streams()
             await client.delete(CONFIGMAPS, "gone", namespace)
