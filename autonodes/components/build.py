@@ -19,7 +19,7 @@ from autonodes.components.errors import BuildFailed
 from autonodes.components.pins import Build, Pin, toolchain_pin
 from autonodes.components.probe import ProbeFailed, is_version, versions_said
 from autonodes.components.reporting import Meter, Progress
-from autonodes.components.toolchain import go_command
+from autonodes.components.toolchain import go_command, go_environment
 
 # Where things are, as the user has set it by environment or `go env -w`; nothing that changes what is built.
 _KEPT = (
@@ -69,20 +69,18 @@ def _arguments(pin: Pin, stage: Path) -> list[str]:
 
 
 def _environment(recipe: Build, go: Path) -> dict[str, str]:
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO_"))}
+    clean = go_environment()  # without the file of `go env -w`, whose places are put back
     return {
-        **others,
+        **clean,
         **_places(go),
-        "GOENV": "off",  # else the file of `go env -w` brings back what was just left out
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
         "CGO_ENABLED": "1" if recipe.cgo else "0",
-        "PATH": f"{go.parent}{os.pathsep}{others.get('PATH', os.defpath)}",
+        "PATH": f"{go.parent}{os.pathsep}{clean.get('PATH', os.defpath)}",
     }
 
 
 def _places(go: Path) -> dict[str, str]:
-    answer = subprocess.run([str(go), "env", "-json", *_KEPT], capture_output=True, text=True, check=False)
+    asked = {name: value for name, value in os.environ.items() if name != "GOFLAGS"}
+    answer = subprocess.run([str(go), "env", "-json", *_KEPT], capture_output=True, text=True, env=asked, check=False)
     if answer.returncode != 0:
         raise BuildFailed(f"go env fails:\n{answer.stderr.strip()[-_TAIL:]}", "mend the Go installation")
     places: dict[str, str] = json.loads(answer.stdout)

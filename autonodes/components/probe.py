@@ -12,7 +12,7 @@ from pathlib import Path
 from autonodes.components.pins import Pin
 
 _TIMEOUT_S = 10.0
-_VERSION = re.compile(r"(?<![\w.])v?(\d+\.\d+\.\d+(?:[-+][\w.+-]*)?)")
+_VERSION = re.compile(r"(?<![\w.])v?(\d+(?:\.\d+){2,}(?:[-+][\w.+-]*)?)")
 
 
 class ProbeFailed(Exception):

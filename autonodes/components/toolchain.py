@@ -17,6 +17,7 @@ from autonodes.components.pins import ToolchainPin
 from autonodes.components.reporting import Progress
 
 _VERSION = re.compile(r"go version go(\d+(?:\.\d+)*)")
+_STAGE = ".stage-"
 _PIP_TIMEOUT_S = 600.0
 _TAIL = 600  # characters of a failed pip's output that are shown
 
@@ -41,6 +42,12 @@ def go_command(pin: ToolchainPin, cache: Path, progress: Progress) -> Path:
     return go
 
 
+def go_environment() -> dict[str, str]:
+    """The environment without anything that changes what Go does (GOFLAGS, GOOS, CGO_…)."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO_"))}
+    return {**others, "GOENV": "off", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+
+
 def _new_enough(go: Path, minimum: str) -> bool:
     try:
         answer = subprocess.run(
@@ -49,7 +56,7 @@ def _new_enough(go: Path, minimum: str) -> bool:
             text=True,
             timeout=30,
             check=False,
-            env={**os.environ, "GOTOOLCHAIN": "local"},
+            env=go_environment(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
@@ -64,7 +71,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _install(pin: ToolchainPin, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".stage-", dir=target.parent) as stage:
+        for left in target.parent.glob(f"{_STAGE}*"):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_STAGE, dir=target.parent) as stage:
             requirement = Path(stage) / "requirements.txt"
             hashes = " ".join(f"--hash={digest}" for digest in pin.hashes)
             requirement.write_text(f"{pin.package} {hashes}\n", encoding="utf-8")
