@@ -42,9 +42,7 @@ def _label_names(pool: NodePool) -> Iterator[ConfigError]:
 def _name(key: str, path: str) -> Iterator[ConfigError]:
     domain, _, name = key.rpartition("/")
     if not _QUALIFIED.fullmatch(key):
-        yield ConfigError(
-            path, key, "write letters, digits, '-', '_' and '.', perhaps after a DNS name and '/'"
-        )
+        yield ConfigError(path, key, "write letters, digits, '-', '_' and '.', perhaps after a DNS name and '/'")
         return
     if len(name) > _LONGEST_NAME:
         yield ConfigError(path, key, f"a name has at most {_LONGEST_NAME} characters (after the '/', if there is one)")
