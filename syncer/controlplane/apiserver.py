@@ -104,6 +104,7 @@ def _authentication_configuration() -> dict[str, object]:
 
 
 def _egress_selector(plane: ControlPlane) -> dict[str, object]:
+    # "etcd" must not be named, not even as Direct: that dialer knows TCP only, and kine answers on a unix socket
     tunnel = {
         "proxyProtocol": "GRPC",
         "transport": {"uds": {"udsName": str(plane.konnectivity_socket)}},
@@ -114,6 +115,5 @@ def _egress_selector(plane: ControlPlane) -> dict[str, object]:
         "egressSelections": [
             {"name": "cluster", "connection": tunnel},
             {"name": "controlplane", "connection": {"proxyProtocol": "Direct"}},
-            {"name": "etcd", "connection": {"proxyProtocol": "Direct"}},
         ],
     }
