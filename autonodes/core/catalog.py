@@ -12,6 +12,7 @@ that was written earlier may still name it.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -115,17 +116,35 @@ class Catalog:
 
 
 def build_catalog(snapshot: Snapshot) -> Catalog:
-    """Every offering of every pool of the snapshot, as far as the pool's requirements let it in."""
+    """Every offering of every pool of the snapshot, as far as the pool's requirements let it in.
+
+    The last one is kept, for it takes longer to make than a small plan, and mostly nothing in it has changed.
+    """
+    made_of = (snapshot.pools, dict(snapshot.instance_types), snapshot.daemonsets)
+    for known, catalog in _LAST:
+        if known == made_of:
+            return catalog
+    catalog = _build(snapshot)
+    _LAST[:] = [(made_of, catalog)]
+    return catalog
+
+
+_LAST: list[tuple[object, Catalog]] = []
+
+
+def _build(snapshot: Snapshot) -> Catalog:
     entries = sorted(
         (entry for pool in snapshot.pools for entry in _entries(pool, snapshot.instance_types.get(pool.name, ()))),
         key=lambda entry: entry.order,
     )
-    labels = LabelIndex([(entry.pool.name, entry.labels) for entry in entries])
+    labels = _index(entries)
     return Catalog(_rows(entries, labels, snapshot.daemonsets), labels)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    """:param labels: of the type in the pool, without the offering's"""
+
     pool: NodePool
     type: InstanceType
     offering: Offering
@@ -141,27 +160,35 @@ def _entries(pool: NodePool, types: Iterable[InstanceType]) -> Iterator[_Entry]:
     wanted = pool.requirements & Requirements([Requirement.of(NODE_POOL, "In", [pool.name])])
     for instance_type in types:
         named = Requirements([Requirement.of(INSTANCE_TYPE, "In", [instance_type.name])])
-        labels = dict(wanted.intersection(instance_type.requirements, named))
-        if any(requirement.empty for requirement in labels.values()):
+        labels = wanted.intersection(instance_type.requirements, named)
+        if labels.contradiction() is not None:
             continue
+        of_type = dict(labels.without((ZONE, CAPACITY_TYPE)))
         for offering in instance_type.offerings:
-            offered = _offered(labels, offering)
-            if offered is not None:
+            if labels.allowed(ZONE).has(offering.zone) and labels.allowed(CAPACITY_TYPE).has(offering.capacity_type):
                 price = math.inf if offering.price is None else offering.price
-                yield _Entry(pool, instance_type, offering, price, offered)
+                yield _Entry(pool, instance_type, offering, price, of_type)
 
 
-def _offered(labels: Mapping[str, Requirement], offering: Offering) -> Mapping[str, Requirement] | None:
-    """The labels with the offering's own; None if the pool or the type refuses them."""
-    own = {ZONE: offering.zone, CAPACITY_TYPE: offering.capacity_type}
-    for key, value in own.items():
-        if key in labels and not labels[key].has(value):
-            return None
-    return {**labels, **{key: _value(key, value) for key, value in own.items() if value}}
-
-
-def _value(key: str, value: str) -> Requirement:
-    return Requirement(key, False, frozenset((value,)))
+def _index(entries: Sequence[_Entry]) -> LabelIndex:
+    pools: dict[str, int] = defaultdict(int)
+    types: dict[tuple[str, int], int] = defaultdict(int)
+    offered: dict[tuple[str, str, str], int] = defaultdict(int)
+    for index, entry in enumerate(entries):
+        bit, pool = 1 << index, entry.pool.name
+        pools[pool] |= bit
+        types[pool, id(entry.labels)] |= bit
+        offered[pool, ZONE, entry.offering.zone] |= bit
+        offered[pool, CAPACITY_TYPE, entry.offering.capacity_type] |= bit
+    labels = LabelIndex(pools)
+    shared = {id(entry.labels): entry.labels for entry in entries}
+    for (pool, name), rows in types.items():
+        for requirement in shared[name].values():
+            labels.add(pool, requirement, rows)
+    for (pool, key, value), rows in offered.items():
+        if value:
+            labels.add(pool, Requirement(key, False, frozenset((value,))), rows)
+    return labels
 
 
 def _rows(entries: Sequence[_Entry], labels: LabelIndex, daemonsets: Sequence[DaemonSet]) -> tuple[Row, ...]:

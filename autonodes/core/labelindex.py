@@ -7,25 +7,28 @@ many pods.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Final
 
 from autonodes.core.bitsets import union
 from autonodes.core.labels import WELL_KNOWN
 from autonodes.core.requirements import Requirement, Requirements
 
+MOST_ANSWERS: Final = 10_000
+"""Answers that are kept before all are forgotten: an index may serve for a long time."""
+
 
 class LabelIndex:
-    """:param rows: of each row its pool and what its node's labels will satisfy, the pool's requirements included"""
+    """:param pools: of each pool the rows"""
 
-    def __init__(self, rows: Sequence[tuple[str, Mapping[str, Requirement]]]) -> None:
-        self._columns: dict[str, dict[str, _Column]] = defaultdict(dict)
-        self._of_pool: dict[str, int] = defaultdict(int)
+    def __init__(self, pools: Mapping[str, int]) -> None:
+        self._columns: dict[str, dict[str, _Column]] = {pool: {} for pool in pools}
+        self._of_pool = dict(pools)
         self._satisfying: dict[tuple[str, Requirements], int] = {}
-        for index, (pool, labels) in enumerate(rows):
-            self._of_pool[pool] |= 1 << index
-            for key, requirement in labels.items():
-                self._columns[pool].setdefault(key, _Column()).add(requirement, 1 << index)
+
+    def add(self, pool: str, requirement: Requirement, rows: int) -> None:
+        """Say what the nodes of these rows have at one key, the pool's own requirements included."""
+        self._columns[pool].setdefault(requirement.key, _Column()).add(requirement, rows)
 
     def of_pool(self, pool: str) -> int:
         return self._of_pool.get(pool, 0)
@@ -37,6 +40,8 @@ class LabelIndex:
             mask = self.of_pool(pool)
             for key, requirement in asked.items():
                 mask &= self._satisfying_key(pool, key, requirement)
+            if len(self._satisfying) >= MOST_ANSWERS:
+                self._satisfying.clear()
             self._satisfying[pool, asked] = mask
         return mask
 
@@ -71,9 +76,9 @@ class _Column:
         self.masks: dict[Requirement, int] = {}
         self.defined = 0
 
-    def add(self, requirement: Requirement, bit: int) -> None:
-        self.masks[requirement] = self.masks.get(requirement, 0) | bit
-        self.defined |= bit
+    def add(self, requirement: Requirement, rows: int) -> None:
+        self.masks[requirement] = self.masks.get(requirement, 0) | rows
+        self.defined |= rows
 
     def overlapping(self, asked: Requirement) -> int:
         return union(mask for present, mask in self.masks.items() if present.overlaps(asked))
