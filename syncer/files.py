@@ -6,12 +6,14 @@ same directory, is flushed to the disk and takes the name by rename(2).
 
 from __future__ import annotations
 
+import itertools
 import os
-import tempfile
 from pathlib import Path
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
+
+_serial = itertools.count()
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
@@ -19,17 +21,21 @@ def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) ->
 
     :raises OSError: nothing was changed (no space, no permission)
     """
-    descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{next(_serial)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(aside, "wb", opener=_private) as file:
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(aside).rename(path)
+        aside.rename(path)
     except BaseException:
-        Path(aside).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE_FILE)
 
 
 def make_private_directory(path: Path) -> None:

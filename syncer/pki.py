@@ -5,9 +5,9 @@ else is a leaf that can be issued again at any time, and is when it is missing, 
 should, was signed by another CA or has less than `RENEW_BEFORE` left. So `ensure` may be called on every start, and
 an interrupted call is mended by the next one.
 
-The order of writing carries the safety: a private key is written before its certificate. A key without a certificate
-has signed nothing that anybody trusts yet and is replaced; a CA certificate without its key means that somebody lost
-the key, and that is refused rather than papered over with a CA that no node would trust.
+The order of writing carries the safety: a private key is written before its certificate. A CA's key without its
+certificate gets a new certificate, which verifies what the old one did; a CA's certificate without its key means that
+somebody lost the key, and that is refused rather than papered over with a CA that no node would trust.
 
 Keys are ECDSA P-256; private files are 0600 in a 0700 directory. A CA is not rotated: after `CA_LIFETIME` the cluster
 needs a new one.
@@ -111,7 +111,7 @@ def expiries(pki: Pki) -> dict[str, datetime]:
 def _ensure_authority(pki: Pki, name: str, *, now: datetime) -> bool:
     if pki.certificate(name).exists():
         return False
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = _read_key(pki.key(name)) or ec.generate_private_key(ec.SECP256R1())
     subject = _name(f"autonodes-{name}", ())
     builder = _builder(subject, subject, key.public_key(), now=now, until=now + CA_LIFETIME)
     certificate = (
@@ -129,7 +129,7 @@ def _ensure_service_account_keys(pki: Pki) -> None:
         if not _matches(_read_key(pki.key(SERVICE_ACCOUNT)), pki.service_account_public_key.read_bytes()):
             raise _damaged(pki, SERVICE_ACCOUNT)
         return
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = _read_key(pki.key(SERVICE_ACCOUNT)) or ec.generate_private_key(ec.SECP256R1())
     write_atomically(pki.key(SERVICE_ACCOUNT), _private_pem(key))
     write_atomically(pki.service_account_public_key, _public_pem(key), mode=0o644)
 

@@ -5,7 +5,7 @@ Only the standard library is imported here, for the supervisor is a process of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,7 +33,9 @@ class Process:
 
     :param argv: the first word is a path; no secret may be in it, /proc shows it to everybody
     :param env: beside the supervisor's own environment
-    :param gate: a file that must exist before the first start; whoever prepares the process's surroundings writes it
+    :param after: names of processes that must be ready whenever this one is started
+    :param gate: a file; the process runs only while it exists. Whoever prepares the process's surroundings writes it
+    :param soft_memory_mb: Go's soft memory limit (GOMEMLIMIT) to begin with, in MiB; see `keeper`. 0 for none
     :param stop_deadline: seconds between SIGTERM and SIGKILL
     """
 
@@ -41,7 +43,9 @@ class Process:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     ready: Probe = field(default_factory=Probe)
+    after: tuple[str, ...] = ()
     gate: str = ""
+    soft_memory_mb: int = 0
     stop_deadline: float = 10.0
 
 
@@ -52,9 +56,10 @@ def to_json(process: Process) -> dict[str, Any]:
 
 def from_json(document: Mapping[str, Any]) -> Process:
     """:raises TypeError: an unknown or a missing key"""
-    fields = {**document, "argv": tuple(document["argv"]), "ready": Probe(**document["ready"])}
+    fields = {
+        **document,
+        "argv": tuple(document["argv"]),
+        "after": tuple(document["after"]),
+        "ready": Probe(**document["ready"]),
+    }
     return Process(**fields)
-
-
-def by_name(processes: Sequence[Process]) -> dict[str, Process]:
-    return {process.name: process for process in processes}

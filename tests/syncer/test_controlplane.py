@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from controlplane import RunningControlPlane, control_plane
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from controlplane import RunningControlPlane, control_plane
 
 pytestmark = pytest.mark.integration
 
