@@ -1,0 +1,1 @@
+"""Generated from konnectivity.proto by hack/generate."""
