@@ -1,0 +1,121 @@
+"""Reading and writing NodeClaims.
+
+Every decision about a claim starts from the API server's own copy, not from a cache, and every write is tied to the
+version that it was decided on: two steps can't overwrite each other's conditions, and a claim of the same name but
+another UID is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from autonodes.api.conditions import Condition, ConditionStatus, set_condition, set_ready
+from autonodes.api.nodeclaim import READY_DEPENDENTS, NodeClaim
+from autonodes.api.objects import timestamp
+from autonodes.core.clock import Clock
+from autonodes.kube.client import KubeClient
+from autonodes.kube.errors import ConflictError, NotFoundError
+from autonodes.kube.events import EventRecorder, ObjectReference
+from autonodes.kube.resources import NODECLAIMS
+
+_MESSAGE: Final = 300
+"""Characters of a provider's error that go into a condition; the log has all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A condition to be set; reason and message as in `set_condition`."""
+
+    type: str
+    status: ConditionStatus = "True"
+    reason: str = ""
+    message: str = ""
+
+
+def created_at(claim: NodeClaim) -> float:
+    """Seconds since the epoch."""
+    return timestamp(claim.metadata.creation_timestamp) or 0.0
+
+
+def deleted_at(claim: NodeClaim) -> float | None:
+    """Seconds since the epoch; None as long as nobody asked for its deletion."""
+    return timestamp(claim.metadata.deletion_timestamp)
+
+
+def reference(claim: NodeClaim) -> ObjectReference:
+    """For events about it."""
+    return ObjectReference(kind="NodeClaim", name=claim.name, uid=claim.metadata.uid, api_version=claim.api_version)
+
+
+class Claims:
+    def __init__(self, client: KubeClient, events: EventRecorder, clock: Clock) -> None:
+        self._client, self._events, self._clock = client, events, clock
+
+    async def get(self, name: str, uid: str) -> NodeClaim | None:
+        """The claim as it is now; None when it is gone for good, or another one has its name.
+
+        :raises ApiError: it can't be known
+        """
+        try:
+            claim = NodeClaim.from_api(await self._client.get(NODECLAIMS, name))
+        except NotFoundError:
+            return None
+        return claim if claim.metadata.uid == uid else None
+
+    async def mark(self, claim: NodeClaim, *marks: Mark, status: Mapping[str, Any] | None = None) -> NodeClaim:
+        """Set conditions, and with them ``Ready``, and further fields of the status; nothing is written if it is so.
+
+        :param status: JSON of further fields
+        :raises ConflictError: the claim changed meanwhile: look again
+        """
+        conditions: tuple[Condition, ...] = claim.status.conditions
+        now = self._clock.now()
+        for mark in marks:
+            conditions = set_condition(
+                conditions, mark.type, mark.status, now=now, reason=mark.reason, message=mark.message[:_MESSAGE]
+            )
+        conditions = set_ready(conditions, READY_DEPENDENTS, now=now)
+        if conditions == claim.status.conditions and not status:
+            return claim
+        shown = [condition.model_dump(mode="json", by_alias=True, exclude_none=True) for condition in conditions]
+        patch = _tied(claim) | {"status": {**(status or {}), "conditions": shown}}
+        return NodeClaim.from_api(await self._client.merge_patch(NODECLAIMS, claim.name, patch, subresource="status"))
+
+    async def annotate(
+        self, claim: NodeClaim, *, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None
+    ) -> NodeClaim:
+        """Add labels and annotations; what is there already keeps its value.
+
+        :raises ConflictError: the claim changed meanwhile: look again
+        """
+        new_labels = {key: value for key, value in (labels or {}).items() if key not in claim.metadata.labels}
+        new_annotations = {
+            key: value for key, value in (annotations or {}).items() if key not in claim.metadata.annotations
+        }
+        if not new_labels and not new_annotations:
+            return claim
+        patch = _tied(claim)
+        patch["metadata"] |= {"labels": new_labels, "annotations": new_annotations}
+        return NodeClaim.from_api(await self._client.merge_patch(NODECLAIMS, claim.name, patch))
+
+    async def delete(self, claim: NodeClaim) -> None:
+        """Ask for its deletion, if it is still this very claim; its finalizer holds it until its machine is gone.
+
+        :raises ApiError: the API server can't be asked
+        """
+        with contextlib.suppress(NotFoundError, ConflictError):
+            await self._client.delete(NODECLAIMS, claim.name, uid=claim.metadata.uid)
+
+    def report(
+        self, claim: NodeClaim, reason: str, message: str, *, type: Literal["Normal", "Warning"] = "Normal"
+    ) -> None:
+        """An event on the claim."""
+        self._events.record(reference(claim), type=type, reason=reason, message=message)
+
+
+def _tied(claim: NodeClaim) -> dict[str, Any]:
+    """The beginning of a patch that holds for this version of this object only."""
+    return {"metadata": {"uid": claim.metadata.uid, "resourceVersion": claim.metadata.resource_version}}

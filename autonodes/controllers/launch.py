@@ -1,0 +1,138 @@
+"""From a claim to a machine.
+
+The credential is made first, then the machine is bought, then the claim's status says so. Each of the three may be
+repeated: the credential is the claim's, the purchase is idempotent on the claim's UID. So a process that dies anywhere
+in between is continued by its successor, which finds the same credential and the same machine.
+
+What the provider answers decides: without capacity, or with a node class that can't be used, the claim is deleted and
+its pods are planned again (elsewhere: the provider remembers what it lacks); any other failure is shown in the
+``Launched`` condition and tried again until the launch deadline (see `liveness`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from autonodes.api.nodeclaim import LAUNCHED, NodeClaim
+from autonodes.controllers.candidates import Candidate, candidates
+from autonodes.controllers.claims import Claims, Mark
+from autonodes.controllers.freeze import Freeze
+from autonodes.controllers.joining import Joiner
+from autonodes.controllers.providers import Providers, Source
+from autonodes.core import labels
+from autonodes.core.model import Taint
+from autonodes.core.quantities import format_resources
+from autonodes.provider import (
+    CreateError,
+    InsufficientCapacityError,
+    LaunchRequest,
+    Machine,
+    NodeClassNotReadyError,
+    ProviderError,
+)
+
+log = logging.getLogger(__name__)
+
+UNREGISTERED = Taint(labels.UNREGISTERED_TAINT, "", "NoExecute")
+"""Every node is born with it, and loses it when it has all its labels and taints: no pod gets there before."""
+
+
+class Launch:
+    """:param at_once: launches in flight at a time"""
+
+    def __init__(self, claims: Claims, providers: Providers, joiner: Joiner, freeze: Freeze, *, at_once: int) -> None:
+        self._claims, self._providers, self._joiner, self._freeze = claims, providers, joiner, freeze
+        self._gate = asyncio.Semaphore(at_once)
+
+    async def run(self, claim: NodeClaim) -> NodeClaim:
+        """The claim, launched; or as it was, when it had to be given up (it is being deleted then).
+
+        :raises ProviderError: not this time; try again
+        :raises FrozenError: nothing may be bought now
+        :raises ApiError: the API server can't be asked, or the claim changed meanwhile
+        """
+        if claim.condition(LAUNCHED):
+            return claim
+        try:
+            async with self._gate:
+                source = self._providers.source(claim.spec.node_class_ref.to_model())
+                machine = await self._machine(claim, source)
+        except InsufficientCapacityError as error:
+            return await self._give_up(claim, "InsufficientCapacityError", error)
+        except NodeClassNotReadyError as error:
+            return await self._give_up(claim, "NodeClassNotReady", error)
+        except ProviderError as error:
+            await self._show(claim, error)
+            raise
+        return await self._launched(claim, machine)
+
+    async def _machine(self, claim: NodeClaim, source: Source) -> Machine:
+        """The claim's machine: the one that was bought already, or a new one."""
+        will_do = await self._candidates(claim, source)
+        if not will_do:
+            found = await self._bought_before(claim, source)
+            if found is None:
+                raise InsufficientCapacityError("no instance type that this claim allows can be had now")
+            return found
+        request = await self._request(claim, source, will_do)
+        self._freeze.check()  # strictly after everything that takes time
+        return await source.provider.create(request)
+
+    async def _candidates(self, claim: NodeClaim, source: Source) -> tuple[Candidate, ...]:
+        wanted = claim.to_model()
+        return candidates(wanted.requirements, wanted.requests, await source.instance_types())
+
+    async def _bought_before(self, claim: NodeClaim, source: Source) -> Machine | None:
+        uid = claim.metadata.uid
+        return next((machine for machine in await source.provider.list() if machine.claim_uid == uid), None)
+
+    async def _request(self, claim: NodeClaim, source: Source, will_do: tuple[Candidate, ...]) -> LaunchRequest:
+        wanted = claim.to_model()
+        return LaunchRequest(
+            claim_uid=claim.metadata.uid,
+            claim_name=claim.name,
+            node_pool=claim.pool,
+            candidates=will_do,
+            node_class=source.node_class,
+            labels=claim.metadata.labels,
+            taints=(*wanted.taints, *wanted.startup_taints, UNREGISTERED),
+            bootstrap=await self._joiner.bootstrap(claim),
+        )
+
+    async def _launched(self, claim: NodeClaim, machine: Machine) -> NodeClaim:
+        log.info(
+            "launched %s: %s in %s (%s), %s",
+            claim.name, machine.instance_type, machine.zone, machine.capacity_type, machine.provider_id,
+        )  # fmt: skip
+        claim = await self._claims.annotate(claim, labels=_labels(machine))
+        status = {
+            "providerID": machine.provider_id,
+            "imageID": machine.image,
+            "capacity": format_resources(machine.capacity),
+            "allocatable": format_resources(machine.allocatable),
+        }
+        claim = await self._claims.mark(claim, Mark(LAUNCHED), status=status)
+        self._claims.report(claim, "Launched", f"Launched {machine.instance_type} as {machine.provider_id}")
+        return claim
+
+    async def _give_up(self, claim: NodeClaim, reason: str, error: ProviderError) -> NodeClaim:
+        log.warning("launch of %s is given up: %s", claim.name, error)
+        self._claims.report(claim, reason, str(error), type="Warning")
+        await self._claims.delete(claim)
+        return claim
+
+    async def _show(self, claim: NodeClaim, error: ProviderError) -> None:
+        reason = error.reason if isinstance(error, CreateError) else "LaunchFailed"
+        self._claims.report(claim, reason, str(error), type="Warning")
+        await self._claims.mark(claim, Mark(LAUNCHED, "False", reason, str(error)))
+
+
+def _labels(machine: Machine) -> dict[str, str]:
+    """What the machine says of itself, at least its type, zone and capacity type."""
+    known = {
+        labels.INSTANCE_TYPE: machine.instance_type,
+        labels.ZONE: machine.zone,
+        labels.CAPACITY_TYPE: machine.capacity_type,
+    }
+    return {key: value for key, value in {**known, **machine.labels}.items() if value}

@@ -1,0 +1,176 @@
+"""NodePools: the template's hash as an annotation, and a status that says whether a pool can be used and what it has.
+
+``Ready`` is the sum of ValidationSucceeded and NodeClassReady; pods buy only from a pool that is ready.
+NodeRegistrationHealthy warns. Changes that come in a flood (pods of a large batch become nodes) are one write a second.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from autonodes.api.conditions import Condition, ConditionStatus, find_condition, set_condition, set_ready
+from autonodes.api.nodeclaim import NodeClaim
+from autonodes.api.nodepool import (
+    HASH_VERSION,
+    NODE_CLASS_READY,
+    NODE_REGISTRATION_HEALTHY,
+    READY_DEPENDENTS,
+    VALIDATION_SUCCEEDED,
+    NodePool,
+)
+from autonodes.controllers.claims import deleted_at
+from autonodes.controllers.providers import Providers
+from autonodes.controllers.registrationhealth import RegistrationHealth
+from autonodes.controllers.workqueue import WorkQueue
+from autonodes.core import labels
+from autonodes.core.clock import Clock
+from autonodes.core.errors import ConfigError
+from autonodes.core.model import Node
+from autonodes.core.quantities import format_resources, parse_resources
+from autonodes.core.resources import Resources, add
+from autonodes.kube.cache import Change
+from autonodes.kube.client import KubeClient
+from autonodes.kube.cluster import ClusterState
+from autonodes.kube.errors import NotFoundError
+from autonodes.kube.resources import NODEPOOLS
+from autonodes.provider import NodeClassNotReadyError
+
+_DELAY: Final = 1.0
+"""Seconds in which changes of a pool's nodes are collected."""
+
+
+class NodePools:
+    def __init__(
+        self,
+        client: KubeClient,
+        state: ClusterState,
+        providers: Providers,
+        health: RegistrationHealth,
+        clock: Clock,
+    ) -> None:
+        self._client, self._state, self._providers, self._clock = client, state, providers, clock
+        self._health = health
+        health.changed = self.changed
+        self._queue = WorkQueue("NodePool", self._look, clock)
+
+    def subscribe(self) -> None:
+        """Follow the claims and nodes."""
+        self._state.nodeclaims.subscribe(self._claim_changed)
+        self._state.nodes.subscribe(self._node_changed)
+
+    def changed(self, name: str) -> None:
+        """Look at it now."""
+        self._queue.add(name)
+
+    def all_changed(self) -> None:
+        """Something that all pools may depend on changed: a node class."""
+        for name in self._state.nodepools.items:
+            self._queue.add(name)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._queue.run()
+
+    def _claim_changed(self, change: Change[NodeClaim]) -> None:
+        claim = change.new or change.old
+        if claim is not None and claim.pool:
+            self._queue.add(claim.pool, after=_DELAY)
+
+    def _node_changed(self, change: Change[Node]) -> None:
+        node = change.new or change.old
+        pool = node.labels.get(labels.NODE_POOL) if node is not None else None
+        if pool and (change.old is None or change.new is None or change.old.capacity != change.new.capacity):
+            self._queue.add(pool, after=_DELAY)
+
+    async def _look(self, name: str) -> None:
+        try:
+            pool = NodePool.from_api(await self._client.get(NODEPOOLS, name))
+        except NotFoundError:
+            self._queue.forget(name)
+            self._health.start_afresh(name)
+            return
+        pool = await self._annotated(pool)
+        conditions = self._conditions(pool)
+        nodes, resources = self._count(name)
+        shown = {**format_resources(resources), "nodes": str(nodes)}
+        before = pool.status
+        if (conditions, nodes, shown) != (before.conditions, before.nodes, before.resources):
+            await self._write(pool, conditions, nodes, shown)
+
+    async def _annotated(self, pool: NodePool) -> NodePool:
+        wanted = {labels.NODE_POOL_HASH: pool.hash(), labels.NODE_POOL_HASH_VERSION: HASH_VERSION}
+        if wanted.items() <= pool.metadata.annotations.items():
+            return pool
+        patch = {"metadata": {**_tied(pool), "annotations": wanted}}
+        return NodePool.from_api(await self._client.merge_patch(NODEPOOLS, pool.name, patch))
+
+    def _conditions(self, pool: NodePool) -> tuple[Condition, ...]:
+        now, generation = self._clock.now(), pool.metadata.generation
+        conditions = pool.status.conditions
+        verdicts = {
+            VALIDATION_SUCCEEDED: _validation(pool),
+            NODE_CLASS_READY: self._node_class(pool),
+            NODE_REGISTRATION_HEALTHY: self._registration(pool),
+        }
+        for type_, (status, reason, message) in verdicts.items():
+            conditions = set_condition(
+                conditions, type_, status, now=now, reason=reason, message=message, observed_generation=generation
+            )
+        return set_ready(conditions, READY_DEPENDENTS, now=now, observed_generation=generation)
+
+    def _node_class(self, pool: NodePool) -> tuple[ConditionStatus, str, str]:
+        try:
+            self._providers.source(pool.spec.template.spec.node_class_ref.to_model())
+        except NodeClassNotReadyError as error:
+            return "False", "NodeClassNotReady", str(error)
+        return "True", "", ""
+
+    def _registration(self, pool: NodePool) -> tuple[ConditionStatus, str, str]:
+        known = find_condition(pool.status.conditions, NODE_REGISTRATION_HEALTHY)
+        if known is not None and known.observed_generation not in (None, pool.metadata.generation):
+            self._health.start_afresh(pool.name)
+            known = None
+        match self._health.healthy(pool.name):
+            case True:
+                return "True", "", ""
+            case False:
+                return "False", "RegistrationFailed", "half of the last machines or more did not register as nodes"
+        if known is None:
+            return "Unknown", "AwaitingReconciliation", "no machine was launched since the pool changed"
+        return known.status, known.reason, known.message
+
+    def _count(self, name: str) -> tuple[int, Resources]:
+        """The pool's nodes, those on their way included, and what they have together."""
+        claims = [claim for claim in self._state.nodeclaims.items.values() if claim.pool == name]
+        present = [claim for claim in claims if deleted_at(claim) is None]
+        return len(present), add(*map(self._capacity, present))
+
+    def _capacity(self, claim: NodeClaim) -> Resources:
+        node = self._state.nodes.get(claim.name)
+        if node is not None and node.capacity:
+            return node.capacity
+        return parse_resources(claim.status.capacity, path="status.capacity", capacity=True)
+
+    async def _write(
+        self, pool: NodePool, conditions: tuple[Condition, ...], nodes: int, resources: dict[str, str]
+    ) -> None:
+        gone = dict.fromkeys(pool.status.resources.keys() - resources.keys())
+        status: dict[str, Any] = {
+            "conditions": [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions],
+            "nodes": nodes,
+            "resources": {**gone, **resources},
+        }
+        patch = {"metadata": _tied(pool), "status": status}
+        await self._client.merge_patch(NODEPOOLS, pool.name, patch, subresource="status")
+
+
+def _validation(pool: NodePool) -> tuple[ConditionStatus, str, str]:
+    try:
+        pool.to_model()
+    except ConfigError as error:
+        return "False", "NodePoolValidationFailed", str(error)
+    return "True", "", ""
+
+
+def _tied(pool: NodePool) -> dict[str, str]:
+    return {"uid": pool.metadata.uid, "resourceVersion": pool.metadata.resource_version}

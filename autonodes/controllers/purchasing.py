@@ -1,0 +1,165 @@
+"""From a plan to NodeClaims: the intents are written, nothing is bought yet.
+
+The plan keeps the pools' limits, counted on its snapshot. So before each claim is written it is asked again whether
+what was counted still holds: the pool is as it was, and no claim of it has come from anywhere else. If not, the rest of
+the plan is dropped and made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from autonodes.api.nodeclaim import NodeClaim
+from autonodes.api.nodepool import HASH_VERSION, NodePool
+from autonodes.controllers.expectations import Expectations
+from autonodes.controllers.freeze import Freeze
+from autonodes.core import labels
+from autonodes.core.model import InstanceType, PodUID, Purchase, Snapshot
+from autonodes.core.quantities import format_resources
+from autonodes.core.requirements import FIELD_NAME
+from autonodes.kube.client import KubeClient
+from autonodes.kube.cluster import ClusterState
+from autonodes.kube.errors import AlreadyExistsError, ApiError, ApiUnreachableError, NotFoundError, ServerError
+from autonodes.kube.resources import NODECLAIMS
+
+log = logging.getLogger(__name__)
+
+_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
+"""Kubernetes' own for generated names: no vowels, so no words."""
+
+_LONGEST_POOL: Final = 57
+"""Characters of the pool's name in a claim's, so that the whole fits into the label ``kubernetes.io/hostname``."""
+
+_AT_ONCE: Final = 16
+
+_NAMES: Final = frozenset({labels.HOSTNAME, FIELD_NAME})
+"""A pod may refuse nodes by name; a new one has none of these names, and no claim may ask for one."""
+
+
+class Purchasing:
+    def __init__(
+        self,
+        client: KubeClient,
+        state: ClusterState,
+        freeze: Freeze,
+        expectations: Expectations,
+        names: random.Random,
+    ) -> None:
+        self._client, self._state, self._freeze = client, state, freeze
+        self._expectations, self._names = expectations, names
+
+    async def write(self, purchases: tuple[Purchase, ...], snapshot: Snapshot) -> Mapping[PodUID, str]:
+        """Write a claim for each purchase, as long as what was counted holds.
+
+        :return: pod → name of the claim that is bought for it
+        """
+        gate = asyncio.Semaphore(_AT_ONCE)
+        counted = {claim.name for claim in snapshot.claims}
+
+        async def one(purchase: Purchase) -> Mapping[PodUID, str]:
+            async with gate:
+                name = await self._claim(purchase, snapshot, counted)
+                return dict.fromkeys(purchase.pods, name) if name else {}
+
+        nominations: dict[PodUID, str] = {}
+        for outcome in await asyncio.gather(*map(one, purchases), return_exceptions=True):
+            if isinstance(outcome, ApiError):
+                log.warning("a NodeClaim could not be written: %s", outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                nominations.update(outcome)
+        return nominations
+
+    async def _claim(self, purchase: Purchase, snapshot: Snapshot, counted: set[str]) -> str | None:
+        self._freeze.check()
+        pool = self._state.nodepools.get(purchase.pool)
+        if pool is None or not self._still_holds(pool, snapshot, counted):
+            log.info("the plan for pool %s is out of date: it is made anew", purchase.pool)
+            return None
+        while True:
+            name = self._name(pool.name)
+            counted.add(name)
+            try:
+                await self._create(name, manifest(name, purchase, pool, snapshot.instance_types[pool.name]))
+            except AlreadyExistsError:
+                continue
+            log.info("NodeClaim %s for %d pods, from $%.4f/h", name, len(purchase.pods), purchase.price)
+            return name
+
+    def _still_holds(self, pool: NodePool, snapshot: Snapshot, counted: set[str]) -> bool:
+        planned = next(each for each in snapshot.pools if each.name == pool.name)
+        if pool.metadata.deletion_timestamp is not None or pool.to_model() != planned:
+            return False
+        others = (claim.name for claim in self._state.nodeclaims.items.values() if claim.pool == pool.name)
+        return counted.issuperset(others)
+
+    async def _create(self, name: str, body: Mapping[str, Any]) -> None:
+        self._expectations.expect(name)
+        try:
+            await self._client.create(NODECLAIMS, body)
+        except (ApiUnreachableError, ServerError):
+            await self._reconcile_doubt(name)
+        except ApiError:
+            self._expectations.observe(name)
+            raise
+
+    async def _reconcile_doubt(self, name: str) -> None:
+        """It may have been written or not: the expectation stays until that is known.
+
+        :raises ApiError: it was not written, or that can't be known yet
+        """
+        try:
+            await self._client.get(NODECLAIMS, name)
+        except NotFoundError:
+            self._expectations.observe(name)
+            raise
+
+    def _name(self, pool: str) -> str:
+        suffix = "".join(self._names.choices(_ALPHABET, k=5))
+        return f"{pool[:_LONGEST_POOL].rstrip('-.')}-{suffix}"
+
+
+def manifest(name: str, purchase: Purchase, pool: NodePool, instance_types: Iterable[InstanceType]) -> dict[str, Any]:
+    """The NodeClaim of a purchase.
+
+    :param instance_types: the pool's; the labels that they define are the machine's, all others are settled here
+    """
+    template = pool.spec.template
+    requirements = purchase.requirements.without(_NAMES)
+    decided = labels.WELL_KNOWN.union(*(each.requirements for each in instance_types))
+    return {
+        **NodeClaim.type_meta(),
+        "metadata": {
+            "name": name,
+            "labels": {
+                **requirements.labels(but=decided),
+                **template.metadata.labels,
+                labels.NODE_POOL: pool.name,
+            },
+            "annotations": {
+                **template.metadata.annotations,
+                labels.NODE_POOL_HASH: pool.hash(),
+                labels.NODE_POOL_HASH_VERSION: HASH_VERSION,
+            },
+            "finalizers": [labels.TERMINATION_FINALIZER],
+            "ownerReferences": [
+                {
+                    "apiVersion": pool.api_version,
+                    "kind": pool.kind,
+                    "name": pool.name,
+                    "uid": pool.metadata.uid,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": {
+            **template.spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"requirements"}),
+            "requirements": requirements.to_list(),
+            "resources": {"requests": format_resources(purchase.requests)},
+        },
+    }

@@ -1,0 +1,48 @@
+"""What can be set in the controller. All times are seconds.
+
+The defaults are Karpenter's where users have habits; each field says its reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerSettings:
+    """How long the controller waits for what.
+
+    :param batch_idle: a batch of pods closes when no further pod came for so long: a Deployment's pods are created
+        within some 100 ms, and a plan for all of them is cheaper than one for each
+    :param batch_max: a batch closes after so long, even if pods keep coming
+    :param replan_after: pods that could not be placed are planned again after so long, if nothing changed before:
+        an offering can come back without an event
+    :param launch_deadline: a claim that has no machine after so long is deleted, and its pods are planned again
+    :param registration_deadline: a machine that did not join after so long is deleted: the longest sane boot of a
+        large bare-metal machine
+    :param collection_interval: between two rounds of garbage collection
+    :param collection_grace: a younger machine without a claim is left alone: the claim may be on its way
+    :param emptiness_interval: between two looks for empty nodes, when no pod event asks for one earlier
+    :param cache_wait: a written claim must show in the cache within so long; else the watch is taken for dead
+    :param termination_poll: between two looks at a machine that is going away
+    :param drain_settle: a drain takes at least so long: the scheduler may have bound a pod to the node before it saw
+        the taint. Its watch lags by milliseconds, by seconds under load
+    :param eviction_backoff_max: the longest wait between two evictions of a pod that its budget protects
+    :param operator_grace: a claim that nobody looks after for so long means that kopf's watch is dead
+    :param launch_concurrency: launches at a time; the API server and the provider see no more than these at once
+    """
+
+    batch_idle: float = 1.0
+    batch_max: float = 10.0
+    replan_after: float = 10.0
+    launch_deadline: float = 300.0
+    registration_deadline: float = 900.0
+    collection_interval: float = 120.0
+    collection_grace: float = 30.0
+    emptiness_interval: float = 10.0
+    cache_wait: float = 10.0
+    termination_poll: float = 1.0
+    drain_settle: float = 2.0
+    eviction_backoff_max: float = 10.0
+    operator_grace: float = 30.0
+    launch_concurrency: int = 50

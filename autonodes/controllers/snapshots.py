@@ -1,0 +1,129 @@
+"""The snapshot that the planner sees: the caches and the providers' catalogues at one moment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autonodes.api.nodeclaim import NodeClaim
+from autonodes.api.nodepool import NodePool
+from autonodes.controllers.claims import created_at, deleted_at
+from autonodes.controllers.freeze import Freeze
+from autonodes.controllers.providers import NodeClassRef, Providers
+from autonodes.core import model
+from autonodes.core.clock import Clock
+from autonodes.core.errors import AutonodesError, ConfigError
+from autonodes.core.model import InstanceType, PodUID, Snapshot
+from autonodes.core.requirements import Requirements
+from autonodes.kube.cluster import ClusterState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A snapshot and what is missing in it.
+
+    :param left_out: pool → why nothing can be bought from it now
+    """
+
+    snapshot: Snapshot
+    left_out: Mapping[str, str]
+
+
+class Snapshots:
+    def __init__(self, state: ClusterState, providers: Providers, freeze: Freeze, clock: Clock) -> None:
+        self._state, self._providers, self._freeze, self._clock = state, providers, freeze, clock
+        self._claims: dict[str, tuple[NodeClaim, model.Claim]] = {}
+
+    async def take(self, nominations: Mapping[PodUID, str]) -> View:
+        """What is there now. Everything from the caches is of one moment, after the providers have answered.
+
+        A pool whose provider does not answer, or whose node class can't be used, is left out: nothing is bought there
+        as long as what it offers can't be known; its nodes and claims stay in.
+
+        :raises FrozenError: the cluster can't be counted
+        """
+        catalogues, faults = await self._catalogues()
+        self._freeze.check()
+        pools: list[model.NodePool] = []
+        instance_types: dict[str, tuple[InstanceType, ...]] = {}
+        left_out: dict[str, str] = {}
+        for pool in self._pools():
+            ref = pool.spec.template.spec.node_class_ref.to_model()
+            try:
+                converted = pool.to_model()
+            except ConfigError as error:
+                left_out[pool.name] = str(error)
+                continue
+            if ref in catalogues:
+                pools.append(converted)
+                instance_types[pool.name] = catalogues[ref]
+            else:
+                left_out[pool.name] = faults.get(ref, "its node class is new")
+        return View(self._snapshot(tuple(pools), instance_types, nominations), left_out)
+
+    def _pools(self) -> list[NodePool]:
+        """Those that pods may buy from: a static pool (with ``replicas``) has as many nodes as it says."""
+        pools = [
+            pool
+            for pool in self._state.nodepools.items.values()
+            if pool.metadata.deletion_timestamp is None and pool.spec.replicas is None
+        ]
+        return sorted(pools, key=lambda pool: pool.name)
+
+    async def _catalogues(self) -> tuple[dict[NodeClassRef, tuple[InstanceType, ...]], dict[NodeClassRef, str]]:
+        found: dict[NodeClassRef, tuple[InstanceType, ...]] = {}
+        faults: dict[NodeClassRef, str] = {}
+        for ref in sorted({pool.spec.template.spec.node_class_ref.to_model() for pool in self._pools()}):
+            try:
+                found[ref] = tuple(await self._providers.source(ref).instance_types())
+            except AutonodesError as error:
+                faults[ref] = str(error)
+        return found, faults
+
+    def _snapshot(
+        self,
+        pools: tuple[model.NodePool, ...],
+        instance_types: Mapping[str, tuple[InstanceType, ...]],
+        nominations: Mapping[PodUID, str],
+    ) -> Snapshot:
+        return Snapshot(
+            now=self._clock.now(),
+            pods=tuple(pod for pod in self._state.pods.items.values() if not pod.terminal),
+            nodes=tuple(self._state.nodes.items.values()),
+            claims=self.claims(),
+            pools=pools,
+            instance_types=instance_types,
+            daemonsets=tuple(self._state.daemonsets.items.values()),
+            nominations=nominations,
+        )
+
+    def claims(self) -> tuple[model.Claim, ...]:
+        """All of them, as the planner counts them."""
+        present = self._state.nodeclaims.items
+        known = {name: entry for name, entry in self._claims.items() if present.get(name) is entry[0]}
+        for name, claim in present.items():
+            if name not in known:
+                known[name] = (claim, _converted(claim))
+        self._claims = known
+        return tuple(known[name][1] for name in sorted(known))
+
+
+def _converted(claim: NodeClaim) -> model.Claim:
+    """One that makes no sense (written by hand) still counts, as the largest machine that its pool could buy."""
+    try:
+        return claim.to_model()
+    except ConfigError as error:
+        log.warning("NodeClaim %s: %s", claim.name, error)
+        return model.Claim(
+            name=claim.name,
+            uid=claim.metadata.uid,
+            pool=claim.pool,
+            requirements=Requirements(),
+            provider_id=claim.status.provider_id,
+            node_name=claim.status.node_name,
+            created_at=created_at(claim),
+            deleted_at=deleted_at(claim),
+        )
