@@ -31,7 +31,7 @@ from autonodes.core.errors import AutonodesError
 from autonodes.core.model import Node, Pod
 from autonodes.kube.cache import Change
 from autonodes.kube.cluster import ClusterState
-from autonodes.kube.errors import ConflictError
+from autonodes.kube.errors import ApiError, ConflictError
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,8 @@ class Emptiness:
         fresh = await self._claims.get(claim.name, claim.metadata.uid)
         if fresh is not None and deleted_at(fresh) is None:
             log.info("node %s stays: its taint is taken off", claim.name)
+            if fresh.condition(DISRUPTION_REASON):
+                await self._claims.mark(fresh, Mark(DISRUPTION_REASON, "False", "Kept"))
             await self._nodes.uncordon(claim.name)
 
     async def _give_back(self, verdict: Verdict) -> None:
@@ -166,4 +168,8 @@ class Emptiness:
         self._deleted[claim.metadata.uid] = claim.name
         self._claims.report(claim, "DisruptionTerminating", f"Disrupting NodeClaim: {EMPTY}")
         self._nodes.report(node, "DisruptionTerminating", f"Disrupting Node: {EMPTY}")
-        await self._claims.delete(claim)
+        try:
+            await self._claims.delete(claim)
+        except ApiError:
+            del self._deleted[claim.metadata.uid]
+            raise

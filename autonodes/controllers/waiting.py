@@ -6,7 +6,8 @@ Both sides are injected (an event, a clock), so that a test with a virtual clock
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from autonodes.core.clock import Clock
 
@@ -27,6 +28,19 @@ async def wait_for_event(event: asyncio.Event, seconds: float | None, clock: Clo
         timer.cancel()
         await asyncio.gather(happened, timer, return_exceptions=True)
     return event.is_set()
+
+
+async def first_to_return(*works: Coroutine[Any, Any, object]) -> None:
+    """Run all of them until the first returns or raises; the others are cancelled, and what it raised is raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 class Wakeups:

@@ -8,7 +8,6 @@ what is there; then the operator is restarted.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Final
@@ -59,15 +58,3 @@ class Witness:
             if not is_looked_after:
                 neglected[uid] = claim.name
         return neglected
-
-
-async def first_to_return(*works: asyncio.Task[None]) -> None:
-    """Wait for the first, cancel the others, and raise what it raised."""
-    try:
-        done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for work in works:
-            work.cancel()
-        await asyncio.gather(*works, return_exceptions=True)
-    for work in done:
-        work.result()
