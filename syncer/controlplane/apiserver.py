@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import json
 
+from syncer.controlplane import kine
 from syncer.controlplane.settings import LOOPBACK, ControlPlane
+from syncer.controlplane.tuning import API_SERVER_SOFT_MEMORY_MB, GO
 from syncer.pki import CLUSTER_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT
 from syncer.process import Probe, Process
 
+NAME = "kube-apiserver"
+READY_DEADLINE = 180.0
+"""Seconds; 3 are usual, and a machine under load takes many times as long."""
 SERVING = "apiserver"
 KUBELET_CLIENT = "apiserver-kubelet-client"
 FRONT_PROXY_CLIENT = "front-proxy-client"
@@ -23,11 +28,15 @@ def process(plane: ControlPlane) -> Process:
     if plane.konnectivity:
         flags.append(f"--egress-selector-config-file={plane.config_dir / 'egress-selector.json'}")
     return Process(
-        name="kube-apiserver",
-        argv=(str(plane.binaries["kube-apiserver"]), *flags),
-        env=plane.environment.get("kube-apiserver", {}),
+        name=NAME,
+        argv=(str(plane.binaries[NAME]), *flags),
+        env=GO,
+        after=(kine.NAME,),
+        soft_memory_mb=API_SERVER_SOFT_MEMORY_MB,
         ready=Probe(
-            https_url=f"https://{LOOPBACK}:{plane.port}/readyz", ca_file=str(plane.pki.certificate(CLUSTER_CA))
+            https_url=f"https://{LOOPBACK}:{plane.port}/readyz",
+            ca_file=str(plane.pki.certificate(CLUSTER_CA)),
+            deadline=READY_DEADLINE,
         ),
         stop_deadline=20.0,
     )

@@ -7,7 +7,9 @@ there is no leader election.
 
 from __future__ import annotations
 
+from syncer.controlplane import apiserver
 from syncer.controlplane.settings import LOOPBACK, ControlPlane
+from syncer.controlplane.tuning import SMALL_GO
 from syncer.pki import CLUSTER_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT
 from syncer.process import Probe, Process
 
@@ -34,6 +36,8 @@ def process(plane: ControlPlane) -> Process:
             "--profiling=false",
             f"--controllers={CONTROLLERS}",
             "--use-service-account-credentials=true",
+            "--kube-api-qps=100",
+            "--kube-api-burst=200",
             f"--root-ca-file={pki.certificate(CLUSTER_CA)}",
             f"--service-account-private-key-file={pki.key(SERVICE_ACCOUNT)}",
             f"--cluster-signing-cert-file={pki.certificate(CLUSTER_CA)}",
@@ -45,7 +49,8 @@ def process(plane: ControlPlane) -> Process:
             f"--node-cidr-mask-size={plane.node_cidr_mask}",
             f"--service-cluster-ip-range={plane.service_cidr}",
         ),
-        env=plane.environment.get(NAME, {}),
+        env=SMALL_GO,
+        after=(apiserver.NAME,),
         ready=_probe(plane),
     )
 

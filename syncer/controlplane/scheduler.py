@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from syncer.controlplane import apiserver
 from syncer.controlplane.settings import LOOPBACK, ControlPlane
+from syncer.controlplane.tuning import SMALL_GO
 from syncer.pki import FRONT_PROXY_CA
 from syncer.process import Probe, Process
 
@@ -24,7 +26,8 @@ def process(plane: ControlPlane) -> Process:
             "--leader-elect=false",
             "--profiling=false",
         ),
-        env=plane.environment.get(NAME, {}),
+        env=SMALL_GO,
+        after=(apiserver.NAME,),
         ready=_probe(plane),
     )
 

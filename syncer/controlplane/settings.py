@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from syncer.pki import Pki
@@ -24,7 +24,6 @@ class ControlPlane:
     :param controller_manager_port: health port on the loopback, 0 to serve none
     :param scheduler_port: as above
     :param konnectivity: whether traffic to nodes, pods and services goes through the Konnectivity server's socket
-    :param environment: component name → environment variables, beside the tuning in `memory`
     """
 
     name: str
@@ -42,7 +41,6 @@ class ControlPlane:
     controller_manager_port: int = 0
     scheduler_port: int = 0
     konnectivity: bool = True
-    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def pki(self) -> Pki:
