@@ -35,7 +35,7 @@ class InstanceTypeSpec(Model):
     """Memory for pods, such as 4Gi."""
     pods: int = Field(default=110, strict=True, ge=1, le=1024)
     """How many pods may run on it."""
-    price: float = Field(ge=0)
+    price: float = Field(strict=True, ge=0)
     """US dollars an hour. On hardware of your own, whatever makes the sizes compare as you like; it must be given, for
     nothing is bought without a price."""
 

@@ -180,6 +180,12 @@ def _whole_number(place: _Place) -> str:
     return _within(place) if {"minimum", "maximum"} & place.here.keys() else "write a whole number"
 
 
+def _number(place: _Place) -> str:
+    if isinstance(place.value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", place.value):
+        return f"write it without quotes: {place.value}"
+    return "write a number"
+
+
 def _text(place: _Place) -> str:
     pattern, quoted = str(place.here.get("pattern", "")), str(place.value)
     if isinstance(place.value, bool):
@@ -247,8 +253,8 @@ _REMEDIES: Final[Mapping[str, Callable[[_Place], str]]] = {
     "int_type": _whole_number,
     "int_parsing": _whole_number,
     "int_from_float": _whole_number,
-    "float_type": _fixed("write a number"),
-    "float_parsing": _fixed("write a number"),
+    "float_type": _number,
+    "float_parsing": _number,
     "bool_type": _fixed("write true or false"),
     "bool_parsing": _fixed("write true or false"),
     "string_type": _text,

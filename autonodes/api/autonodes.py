@@ -1,0 +1,129 @@
+"""``privateNodes.autoNodes`` as objects: a NodePool a pool, a node class a provider.
+
+They carry the label `ORIGIN`, so that what was taken out of the file can be told from what somebody made by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
+from autonodes.api.nodepool import NodePool
+from autonodes.api.objects import CustomResource
+from autonodes.api.validation import nearest, validate
+from autonodes.api.vcluster import AutoNodes, DynamicPool, NodeTypeRequirement, VClusterConfig
+from autonodes.core import labels
+from autonodes.core.errors import ConfigError
+
+ORIGIN: Final = {"app.kubernetes.io/managed-by": "vcluster.yaml"}
+
+NODE_CLASSES: Final[Mapping[str, type[CustomResource]]] = {"local": LocalNodeClass, "kwok": KwokNodeClass}
+"""Provider → the kind of its node class."""
+
+ZONES: Final = "zones"
+"""The one property that is the node class's; all others are options of the provider."""
+
+_PROPERTIES: Final[Mapping[str, str]] = {
+    "instance-type": labels.INSTANCE_TYPE,
+    "zone": labels.ZONE,
+    "region": labels.REGION,
+    "capacity-type": labels.CAPACITY_TYPE,
+    "arch": labels.ARCH,
+    "os": labels.OS,
+}
+"""Short names of well-known labels, as a node type's properties are called."""
+
+
+def objects(config: VClusterConfig) -> list[dict[str, Any]]:
+    """Node classes and NodePools, ready to be applied in this order.
+
+    :raises ConfigError: a provider or property that nobody knows
+    """
+    documents = []
+    for index, auto_nodes in enumerate(config.private_nodes.auto_nodes):
+        path = f"privateNodes.autoNodes[{index}]"
+        kind = _node_class_kind(auto_nodes, path)
+        documents.append(_node_class(kind, auto_nodes))
+        for number, pool in enumerate(auto_nodes.dynamic):
+            document = _node_pool(pool, kind, auto_nodes, path=f"{path}.dynamic[{number}]")
+            validate(NodePool, document, source=f"{path}.dynamic[{number}]")
+            documents.append(document)
+    return documents
+
+
+def options(auto_nodes: AutoNodes) -> dict[str, str]:
+    """What goes to the provider itself."""
+    return {key: value for key, value in auto_nodes.properties.items() if key != ZONES}
+
+
+def _node_class_kind(auto_nodes: AutoNodes, path: str) -> type[CustomResource]:
+    kind = NODE_CLASSES.get(auto_nodes.provider)
+    if kind is None:
+        close = nearest(auto_nodes.provider, NODE_CLASSES)
+        remedy = f"known providers are {', '.join(sorted(NODE_CLASSES))}" + (
+            f"; did you mean {close}?" if close else ""
+        )
+        raise ConfigError(f"{path}.provider", auto_nodes.provider, remedy)
+    return kind
+
+
+def _node_class(kind: type[CustomResource], auto_nodes: AutoNodes) -> dict[str, Any]:
+    zones = [zone.strip() for zone in auto_nodes.properties.get(ZONES, "").split(",") if zone.strip()]
+    document = {
+        **kind.type_meta(),
+        "metadata": {"name": auto_nodes.provider, "labels": dict(ORIGIN)},
+        "spec": {"zones": zones} if zones else {},
+    }
+    validate(kind, document, source=f"the properties of provider {auto_nodes.provider}")
+    return document
+
+
+def _node_pool(pool: DynamicPool, kind: type[CustomResource], auto_nodes: AutoNodes, *, path: str) -> dict[str, Any]:
+    meta = kind.type_meta()
+    reference = {
+        "group": meta["apiVersion"].partition("/")[0],
+        "kind": meta["kind"],
+        "name": auto_nodes.provider,
+    }
+    requirements = [
+        _requirement(each, path=f"{path}.nodeTypeSelector[{number}]")
+        for number, each in enumerate(pool.node_type_selector)
+    ]
+    claim = {
+        "nodeClassRef": reference,
+        "requirements": requirements,
+        "taints": _dumped(pool.taints),
+        "expireAfter": pool.expire_after,
+        "terminationGracePeriod": pool.termination_grace_period,
+    }
+    spec = {
+        "template": {"metadata": {"labels": dict(pool.node_labels)}, "spec": _given(claim)},
+        "disruption": {
+            "consolidateAfter": pool.disruption.consolidate_after,
+            "consolidationPolicy": pool.disruption.consolidation_policy,
+            "budgets": _dumped(pool.disruption.budgets),
+        },
+        "limits": dict(pool.limits),
+        "weight": pool.weight,
+    }
+    return {**NodePool.type_meta(), "metadata": {"name": pool.name, "labels": dict(ORIGIN)}, "spec": _given(spec)}
+
+
+def _requirement(requirement: NodeTypeRequirement, *, path: str) -> dict[str, Any]:
+    name = requirement.property
+    if name not in _PROPERTIES and "/" not in name:
+        close = nearest(name, _PROPERTIES)
+        remedy = f"write one of {', '.join(sorted(_PROPERTIES))}, or a label with a '/'"
+        raise ConfigError(f"{path}.property", name, remedy + (f"; did you mean {close}?" if close else ""))
+    document = {"key": _PROPERTIES.get(name, name), "operator": requirement.operator}
+    return document | ({"values": list(requirement.values)} if requirement.values else {})
+
+
+def _dumped(models: tuple[Any, ...]) -> list[dict[str, Any]]:
+    return [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in models]
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the file left open; requirements are required, even when there are none."""
+    return {key: value for key, value in fields.items() if value or key == "requirements"}
