@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -21,9 +21,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from autonodes.api.nodepool import Budget, ConsolidationPolicy
 from autonodes.api.objects import Duration, Int32, LabelValue, Model, NillableDuration, Quantity, fault
-from autonodes.api.scheduling import Taint, restriction
+from autonodes.api.scheduling import NODE_POOL_MESSAGE, Taint, restriction
 from autonodes.api.validation import validate
-from autonodes.core.errors import ConfigError, EnvironmentFault
+from autonodes.core import labels
+from autonodes.core.errors import ConfigError, EnvironmentFault, InvalidDocumentError
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -78,7 +79,7 @@ def _name(value: str) -> str:
 
 def _node_labels(value: dict[str, str]) -> dict[str, str]:
     for key in value:
-        if reason := restriction(key):
+        if reason := NODE_POOL_MESSAGE if key == labels.NODE_POOL else restriction(key):
             raise fault(reason, at=key)
     return value
 
@@ -147,9 +148,7 @@ class Networking(Model):
     @model_validator(mode="after")
     def _apart(self) -> Self:
         if ipaddress.ip_network(self.service_cidr).overlaps(ipaddress.ip_network(self.pod_cidr)):
-            raise fault(
-                "podCIDR and serviceCIDR overlap: write two networks that have no address in common", at="podCIDR"
-            )
+            raise fault("it overlaps serviceCIDR: write two networks without a common address", at="podCIDR")
         return self
 
 
@@ -223,21 +222,6 @@ class PrivateNodes(Model):
     auto_nodes: tuple[AutoNodes, ...] = ()
     """Where nodes come from; without it, nodes on this machine in a pool called default."""
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        for index, name in _repeated(each.provider for each in self.auto_nodes):
-            raise fault(f"provider {name} is there already: put its pools together", at=f"autoNodes[{index}].provider")
-        names = ((f"autoNodes[{i}].dynamic[{j}].name", pool.name) for i, j, pool in self._pools())
-        seen: set[str] = set()
-        for path, name in names:
-            if name in seen:
-                raise fault(f"another pool is called {name}: names are unique in the cluster", at=path)
-            seen.add(name)
-        return self
-
-    def _pools(self) -> Iterable[tuple[int, int, DynamicPool]]:
-        return ((i, j, pool) for i, each in enumerate(self.auto_nodes) for j, pool in enumerate(each.dynamic))
-
 
 class VClusterConfig(Model):
     control_plane: ControlPlane = Field(default_factory=ControlPlane)
@@ -278,7 +262,10 @@ def parse(text: str, *, source: str) -> VClusterConfig:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
         raise ConfigError(where, None, f"this is not YAML: {getattr(error, 'problem', None) or error}") from None
-    return validate(VClusterConfig, {} if document is None else document, source=source)
+    config = validate(VClusterConfig, {} if document is None else document, source=source)
+    if repeated := list(_repetitions(config.private_nodes.auto_nodes)):
+        raise InvalidDocumentError(source, repeated)
+    return config
 
 
 class _Loader(yaml.SafeLoader):
@@ -295,9 +282,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _repeated(names: Iterable[str]) -> Iterable[tuple[int, str]]:
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name in seen:
-            yield index, name
-        seen.add(name)
+def _repetitions(auto_nodes: Sequence[AutoNodes]) -> Iterator[ConfigError]:
+    providers: set[str] = set()
+    pools: set[str] = set()
+    for i, each in enumerate(auto_nodes):
+        path = f"privateNodes.autoNodes[{i}]"
+        if each.provider in providers:
+            yield ConfigError(f"{path}.provider", each.provider, "it is there already: put its pools together")
+        providers.add(each.provider)
+        for j, pool in enumerate(each.dynamic):
+            if pool.name in pools:
+                yield ConfigError(f"{path}.dynamic[{j}].name", pool.name, "another pool has this name: choose another")
+            pools.add(pool.name)
