@@ -146,7 +146,7 @@ def test_pods_on_two_nodes_reach_each_other_by_address_service_and_name(two_node
             answer = wait_for(
                 f"{client} reaches {target}",
                 lambda target=target, client=client: two_nodes.kubectl(
-                    "exec", client, "--", "wget", "-q", "-T", "5", "-O-", f"http://{target}/"
+                    "exec", client, "--", "wget", "-q", "-O-", f"http://{target}/"
                 ),
                 cluster=two_nodes,
             )
