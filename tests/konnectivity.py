@@ -43,17 +43,18 @@ class Pki:
         self.directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _subject(name)
-        self.ca, _ = self._write(name, self._sign(self._name, self._key, ca=True), self._key)
+        self.ca, _ = self._write(name, self._sign(self._name, self._key, ()), self._key)
 
-    def issue(self, common_name: str, organization: str = "", *, file: str = "") -> tuple[Path, Path]:
-        """A certificate for client and server use on the loopback; the files of it and of its key."""
+    def issue(self, common_name: str, organization: str = "", *, host: str = "localhost") -> tuple[Path, Path]:
+        """A certificate for client and server use, on the loopback too; the files of it and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _subject(common_name, organization)
-        return self._write(file or common_name.replace(":", "-"), self._sign(subject, key, ca=False), key)
+        names = (x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+        return self._write(common_name.replace(":", "-"), self._sign(subject, key, names), key)
 
-    def _sign(self, subject: x509.Name, key: Key, *, ca: bool) -> x509.Certificate:
+    def _sign(self, subject: x509.Name, key: Key, names: Sequence[x509.GeneralName]) -> x509.Certificate:
+        """:param names: none for a CA"""
         now = datetime.now(UTC)
-        names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         builder = x509.CertificateBuilder(
             issuer_name=self._name,
             subject_name=subject,
@@ -62,8 +63,8 @@ class Pki:
             not_valid_before=now - timedelta(minutes=1),
             not_valid_after=now + timedelta(days=1),
         )
-        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        if not ca:
+        builder = builder.add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+        if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
@@ -131,9 +132,11 @@ class TokenReviews:
         return path
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        """Answer no more. May be called again."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
 
 
 @dataclass
@@ -198,7 +201,7 @@ async def until(condition: Callable[[], object], *, seconds: float = 20.0) -> No
     :raises TimeoutError: it did not within ``seconds``
     """
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- of any kind, so there is no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -241,6 +244,10 @@ class Tunnel:
 
     async def stop_agent(self, agent: Agent) -> None:
         await cancelled(self._tasks[1 + self.agents.index(agent)])
+
+    async def add_raw_agent(self, raw: RawAgent) -> None:
+        """Wait until ``raw`` may be dialled through."""
+        await until(lambda: any(agent.agent_id.startswith("raw-") for agent in self.server.agents))
 
     @property
     def connections(self) -> int:
@@ -295,14 +302,108 @@ class GrpcClient:
         return decode(raw) if isinstance(raw, bytes) else None
 
 
+class RawAgent:
+    """An agent that the test plays, packet by packet.
+
+    :param window: announced to the server; 0: as upstream's agents, which know no windows
+    """
+
+    def __init__(self, site: Site, port: int, node: str = "node-1", *, window: int = 0, token: str = "") -> None:
+        settings = site.agent_settings(port, node)
+        assert settings.token_file
+        metadata = [
+            ("agentid", f"raw-{node}"),
+            ("agentidentifiers", f"host={node}"),
+            ("authorization", f"Bearer {token or settings.token_file.read_text()}"),
+        ]
+        if window:
+            metadata.append(("autonodes-window", str(window)))
+        credentials = grpc.ssl_channel_credentials(settings.ca.read_bytes())
+        self._channel = grpc.aio.secure_channel(settings.servers[0], credentials)
+        self.call = self._channel.stream_stream("/AgentService/Connect")(metadata=tuple(metadata))
+        self.headers: dict[str, str] = {}
+
+    async def __aenter__(self) -> RawAgent:
+        self.headers = {key: str(value) for key, value in await self.call.initial_metadata()}
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+
+    async def send(self, packet: Packet) -> None:
+        await self.call.write(encode(packet))
+
+    async def receive(self) -> Packet | None:
+        """The next packet; None at the stream's end."""
+        raw = await self.call.read()
+        return decode(raw) if isinstance(raw, bytes) else None
+
+
+class RawServer:
+    """A server that the test plays, for one agent; it knows no windows unless it is told to announce one."""
+
+    def __init__(self, site: Site, *, window: int = 0) -> None:
+        self._site, self._window = site, window
+        self._context: asyncio.Queue[Any] = asyncio.Queue()
+        self._over = asyncio.Event()
+        self.metadata: dict[str, str] = {}
+        self.port = 0
+
+    async def __aenter__(self) -> RawServer:
+        settings = self._site.server_settings()
+        self._server = grpc.aio.server()
+        method = grpc.stream_stream_rpc_method_handler(self._connect)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("AgentService", {"Connect": method}),)
+        )
+        pair = [(settings.key.read_bytes(), settings.certificate.read_bytes())]
+        self.port = self._server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(pair))
+        await self._server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._over.set()
+        await self._server.stop(None)
+
+    async def agent(self) -> Any:
+        """The stream of the next agent that connects."""
+        return await self._context.get()
+
+    async def _connect(self, _: object, context: Any) -> None:
+        self.metadata = {key: str(value) for key, value in context.invocation_metadata()}
+        headers = [("serverid", "raw"), ("servercount", "1")]
+        if self._window:
+            headers.append(("autonodes-window", str(self._window)))
+        await context.send_initial_metadata(tuple(headers))
+        self._context.put_nowait(context)
+        await self._over.wait()
+
+
 @contextlib.asynccontextmanager
 async def target(handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]) -> AsyncIterator[str]:
-    """A TCP server on the loopback; yields its port as text."""
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    """A TCP server on the loopback; yields its port as text. What is open at the end is cut."""
+    open_: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        open_[task] = writer
+        try:
+            await handle(reader, writer)
+            await writer.wait_closed()
+        except (OSError, asyncio.CancelledError):  # asyncio.start_server chokes on a handler that was cancelled
+            pass
+        finally:
+            writer.transport.abort()
+            del open_[task]
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield str(server.sockets[0].getsockname()[1])
     finally:
         server.close()
+        for task in list(open_):
+            await cancelled(task)
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
