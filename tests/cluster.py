@@ -98,4 +98,4 @@ def kubectl_path() -> Path:
     rows = json.loads(
         subprocess.run([COMMAND, "components", "--output", "json"], capture_output=True, text=True, check=True).stdout
     )
-    return next(Path(row["path"]) / "kubectl" for row in rows if row["component"] == "kubernetes")
+    return next(Path(row["path"]) for row in rows if row["binary"] == "kubectl")
