@@ -6,9 +6,12 @@ pods of three shapes are a handful of bins, and adding pods to them costs no mor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final
 
+from autonodes.core.bitsets import Thresholds, bits
 from autonodes.core.catalog import Catalog, Row
 from autonodes.core.hostports import first_conflict
 from autonodes.core.lanes import Lane
@@ -16,6 +19,9 @@ from autonodes.core.model import HostPort
 from autonodes.core.requirements import Requirements
 from autonodes.core.resources import add, times
 from autonodes.core.shapes import Shape
+
+NOT_LOOKED_AT: Final = 16
+"""Bins that may be added before the thresholds are made anew."""
 
 
 @dataclass(eq=False)
@@ -41,11 +47,17 @@ class Bin:
 
 
 class Bins:
-    """All bins of a plan, in the order in which they were opened."""
+    """All bins of a plan, in the order in which they were opened.
+
+    Which bins may have room for a shape is answered by thresholds on what was free when they were last looked at: since
+    then it can only have become less, so none is missed.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.bins: list[Bin] = []
+        self._free: dict[str, Thresholds] = {}
+        self._looked_at = 0
 
     def machine(self, bin_: Bin) -> Row:
         return self.catalog.rows[bin_.row]
@@ -56,24 +68,40 @@ class Bins:
         taken = tuple(port for shape in counts for port in shape.host_ports)
         self.bins.append(Bin(lane.pool, lane.open, lane.rows, row, counts, load, taken, copies))
 
-    def join(self, shape: Shape, lanes: Iterable[Lane], count: int, but: Bin | None = None) -> int:
+    def join(self, shape: Shape, lanes: Iterable[Lane], count: int) -> int:
         """Put up to ``count`` pods onto nodes that are to be bought anyway, at no cost: their cheapest machines stay
         what they are.
 
-        :param but: a bin to leave alone
         :return: how many found a place
         """
         by_pool: dict[str, list[Lane]] = {}
         for lane in lanes:
             by_pool.setdefault(lane.pool, []).append(lane)
-        placed, index = 0, 0
-        while placed < count and index < len(self.bins):  # the list grows where a bin is divided
+        placed = 0
+        for index in self._with_room(shape):
+            if placed == count:
+                break
             bin_ = self.bins[index]
-            if bin_ is not but:
-                for lane in by_pool.get(bin_.pool, ()):
-                    placed += self._join(bin_, shape, lane, count - placed)
-            index += 1
+            for lane in by_pool.get(bin_.pool, ()):
+                placed += self._join(bin_, shape, lane, count - placed)
         return placed
+
+    def _with_room(self, shape: Shape) -> Iterator[int]:
+        """Indices of the bins that may have room; those that are opened meanwhile come last."""
+        if len(self.bins) > self._looked_at + NOT_LOOKED_AT:
+            self._free = {}
+            self._looked_at = len(self.bins)
+        mask = (1 << self._looked_at) - 1
+        for name, amount in shape.requests.items():
+            if name not in self._free:
+                free = (self.machine(bin_).room.get(name, 0) - bin_.load.get(name, 0) for bin_ in self.bins)
+                self._free[name] = Thresholds(islice(free, self._looked_at))
+            mask &= self._free[name].at_least(amount)
+        yield from bits(mask)
+        index = self._looked_at
+        while index < len(self.bins):
+            yield index
+            index += 1
 
     def _join(self, bin_: Bin, shape: Shape, lane: Lane, count: int) -> int:
         each = self._room_for(bin_, shape, count) if count else 0
@@ -105,7 +133,7 @@ class Bins:
         """Add ``each`` pods to ``nodes`` of the bin's nodes; if those are not all, the rest become a bin apart."""
         if nodes < bin_.copies:
             rest = replace(bin_, counts=dict(bin_.counts), copies=bin_.copies - nodes)
-            self.bins.insert(self.bins.index(bin_) + 1, rest)
+            self.bins.append(rest)
             bin_.copies = nodes
         bin_.open, bin_.rows = settled
         bin_.counts[shape] = bin_.counts.get(shape, 0) + each

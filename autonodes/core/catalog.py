@@ -42,7 +42,9 @@ class Row:
 
     @property
     def buyable(self) -> bool:
-        return self.pool.ready and self.offering.available and self.price < math.inf
+        """Also not if its daemons alone are too much for it: some of them would wait for ever."""
+        on_sale = self.pool.ready and self.offering.available and self.price < math.inf
+        return on_sale and min(self.room.values(), default=0) >= 0
 
     @property
     def devices(self) -> frozenset[str]:

@@ -8,8 +8,9 @@ both, each relative to the machine). The first ends with the second, to use what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import le, mul
 
 from autonodes.core.hostports import first_conflict
 from autonodes.core.model import HostPort
@@ -31,11 +32,13 @@ class Item:
     first: bool = False
 
 
-def in_proportion(room: Vector, items: Sequence[Item], waiting: Sequence[int]) -> list[int]:
-    """How many pods of each item, taking the same share of all and then what fits."""
+def fillings(room: Vector, items: Sequence[Item], waiting: Sequence[int]) -> Iterator[list[int]]:
+    """What could go onto the machine: how many pods of each item, for each way that is worth trying."""
     share = _share(room, items, waiting)
-    counts = [0 if item.ports else int(share * count) for item, count in zip(items, waiting, strict=True)]
-    return by_fit(room, items, waiting, counts)
+    in_proportion = [0 if item.ports else int(share * count) for item, count in zip(items, waiting, strict=True)]
+    if any(in_proportion):
+        yield by_fit(room, items, waiting, in_proportion)
+    yield by_fit(room, items, waiting)
 
 
 def by_fit(room: Vector, items: Sequence[Item], waiting: Sequence[int], counts: list[int] | None = None) -> list[int]:
@@ -57,8 +60,8 @@ def _share(room: Vector, items: Sequence[Item], waiting: Sequence[int]) -> float
     share = 1.0
     for place, size in enumerate(room):
         demand = sum(item.size[place] * count for item, count in zip(items, waiting, strict=True))
-        if demand > size:
-            share = min(share, size / demand)
+        if demand > max(0, size):
+            share = min(share, max(0, size) / demand)
     return share
 
 
@@ -90,21 +93,20 @@ def _place_by_dot(
     among: Sequence[int],
 ) -> None:
     relative = [1.0 / (size * size) if size > 0 else 0.0 for size in room]
-    candidates = [i for i in among if not items[i].ports and counts[i] < waiting[i]]
-    while candidates:
-        candidates = [i for i in candidates if counts[i] < waiting[i] and _fits(items[i].size, left)]
-        if not candidates:
-            return
-        weights = [scale * rest for scale, rest in zip(relative, left, strict=True)]
-        best = max(candidates, key=lambda i: sum(w * s for w, s in zip(weights, items[i].size, strict=True)))
-        fitting = min(rest // size for rest, size in zip(left, items[best].size, strict=True) if size)
+    candidates = [(items[i].size, i) for i in among if not items[i].ports and counts[i] < waiting[i]]
+    while candidates := [each for each in candidates if _fits(each[0], left)]:
+        weights = tuple(map(mul, relative, left))
+        size, best = max(candidates, key=lambda each: sum(map(mul, weights, each[0])))
+        fitting = min(rest // need for rest, need in zip(left, size, strict=True) if need)
         count = min(waiting[best] - counts[best], max(1, fitting // 4))
         counts[best] += count
-        _take(left, items[best].size, count)
+        _take(left, size, count)
+        if counts[best] == waiting[best]:
+            candidates.remove((size, best))
 
 
 def _fits(size: Vector, left: Sequence[int]) -> bool:
-    return all(need <= rest for need, rest in zip(size, left, strict=True))
+    return all(map(le, size, left))
 
 
 def _take(left: list[int], size: Vector, count: int) -> None:

@@ -43,12 +43,15 @@ class Ledger:
         counts = [left[name] // amount for name, amount in _cost(row.type.capacity).items() if name in left]
         return max(0, min((wanted, *counts)))
 
-    def charge(self, pool: str, capacity: Resources, copies: int = 1) -> None:
+    def charge(self, pool: str, capacity: Resources, copies: int = 1) -> bool:
+        """Count nodes; returns whether a limit has come closer."""
         left = self.left.get(pool)
-        if left is not None:
-            for name, amount in _cost(capacity).items():
-                if name in left:
-                    left[name] -= amount * copies
+        if left is None:
+            return False
+        for name, amount in _cost(capacity).items():
+            if name in left:
+                left[name] -= amount * copies
+        return True
 
     def instead_of(self, planned: Row) -> int:
         """The rows that could be bought instead of one that has been charged, and still be within the limits."""

@@ -39,6 +39,12 @@ def plan(snapshot: Snapshot) -> Plan:
     return Plan(purchases=purchases, placements=placing.placements, unplaced=unplaced)
 
 
+def place(snapshot: Snapshot) -> Mapping[PodUID, str]:
+    """Only what needs no purchase: pods that wait, and the node or claim in flight that each will go to."""
+    shapes = group(in_order(pod for pod in snapshot.pods if is_planned(pod) and not pod.fault))
+    return _place(snapshot, build_catalog(snapshot), shapes).placements
+
+
 def _place(snapshot: Snapshot, catalog: Catalog, shapes: Sequence[Shape]) -> Placing:
     """Expendable pods come last: they must not take a place that would save a purchase."""
     placing = Placing(find_targets(snapshot, catalog), shapes)

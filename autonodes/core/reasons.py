@@ -133,6 +133,8 @@ class Reasons:
 
     def _not_offered(self, rows: int) -> str:
         listed = list(self._catalog.select(rows))
+        if all(min(row.room.values(), default=0) < 0 for row in listed):
+            return "the DaemonSets alone are too large for every machine that would do"
         unpriced = sum(1 for row in listed if row.offering.price is None)
         if unpriced == len(listed):
             return f"no price is known for any of the {unpriced} offerings that would do"
