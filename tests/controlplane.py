@@ -67,12 +67,12 @@ class RunningControlPlane:
 
 
 def binaries() -> dict[str, Path]:
-    """Of the components, from the directories in AUTONODES_COMPONENTS and then PATH; the test is skipped without."""
+    """Of the components, from the directories in AUTONODES_COMPONENTS and then PATH; the test fails without."""
     search = os.environ.get("AUTONODES_COMPONENTS", "") + os.pathsep + os.environ.get("PATH", "")
     found = {name: shutil.which(name, path=search) for name in COMPONENTS}
     missing = [name for name, path in found.items() if path is None]
     if missing:
-        pytest.skip(f"no {', '.join(missing)}: set AUTONODES_COMPONENTS to the directory that holds them")
+        pytest.fail(f"no {', '.join(missing)}: set AUTONODES_COMPONENTS to the directory that holds them")
     return {name: Path(path) for name, path in found.items() if path}
 
 

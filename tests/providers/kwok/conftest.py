@@ -102,7 +102,7 @@ def kwok(plane: RunningControlPlane, tmp_path: Path) -> Iterator[subprocess.Pope
     search = os.environ.get("AUTONODES_COMPONENTS", "") + os.pathsep + os.environ.get("PATH", "")
     binary = shutil.which("kwok", path=search)
     if binary is None:
-        pytest.skip("no kwok: set AUTONODES_COMPONENTS to the directory that holds it")
+        pytest.fail("no kwok: set AUTONODES_COMPONENTS to the directory that holds it")
     log = tmp_path / "kwok.log"
     with log.open("wb") as output:
         child = subprocess.Popen(kwok_command(plane.kubeconfig, binary=binary), stdout=output, stderr=output)
