@@ -83,6 +83,7 @@ async def check(directory: Path) -> None:
     check_root(os.geteuid())
     check_tools()
     check_controllers(cgroups.hierarchies())
+    check_groups()
     check_flags(directory)
     await _load_modules()
     await _probe(directory)
@@ -121,6 +122,21 @@ def check_controllers(found: Sequence[cgroups.Hierarchy]) -> None:
             "mount the cgroup file systems, and enable the controllers on the kernel's command line "
             "(`cgroup_enable=memory`)",
         )
+
+
+def check_groups() -> None:
+    """:raises EnvironmentFault: no control group can be made"""
+    group = f"{cgroups.ROOT}/probe-{os.getpid()}"
+    try:
+        cgroups.create(group, cgroups.Limits(memory=2**30, cpu_weight=1000))
+    except OSError as error:
+        raise EnvironmentFault(
+            f"control groups can't be made here: {error}",
+            "in a container, give it a writable /sys/fs/cgroup (`--privileged --cgroupns=host`), "
+            "or take simulated nodes: `--provider kwok`",
+        ) from error
+    finally:
+        cgroups.remove(group)
 
 
 def check_flags(directory: Path) -> None:

@@ -69,7 +69,7 @@ class Lan:
     """
 
     def __init__(self, pin: Path, *, key: str, uplink: str, egress: bool) -> None:
-        self._pin, self._egress = pin, egress
+        self._pin, self._egress = pin.absolute(), egress
         self.link: Final = f"an-{key}"
         self._uplink = ipaddress.IPv4Interface(uplink).network
         self._host, self._router = list(self._uplink.hosts())[:2]
@@ -193,8 +193,7 @@ for file in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $file ] || echo 0 >
 """
 
 _FORWARDING = """
-read -r enabled </proc/sys/net/ipv4/ip_forward
-[ "$enabled" = 1 ] || echo 1 >/proc/sys/net/ipv4/ip_forward
+[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || echo 1 >/proc/sys/net/ipv4/ip_forward
 """
 
 _DELETE_TABLE = """

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ PROGRAM: Final = ("-S", "-s", "-P", "-m", "providers.local.machine")
 
 _SOURCES: Final = Path(__file__).parents[2]
 _POLL: Final = 0.02
+_RESOLV_CONF: Final = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 _SYSTEM_MEMORY: Final = 512 * 2**20
 _POD_MEMORY: Final = 8 * 2**20
@@ -109,14 +111,13 @@ async def _instruct(process: asyncio.subprocess.Process, instructions: Order) ->
             await process.stdin.wait_closed()
 
 
-def resolv_conf() -> str:
+def resolv_conf(paths: Sequence[Path] = _RESOLV_CONF) -> str:
     """This host's name servers, for pods that need names of the outside.
 
     A stub on the loopback, such as systemd-resolved's, does not answer a machine; what lies behind it does.
     """
-    for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
-        lines = _lines(Path(path))
-        usable = [line for line in lines if not line.startswith(("nameserver 127.", "nameserver ::1"))]
+    for path in paths:
+        usable = [line for line in _lines(path) if not line.startswith(("nameserver 127.", "nameserver ::1"))]
         if any(line.startswith("nameserver") for line in usable):
             return "\n".join(usable) + "\n"
     return ""

@@ -8,8 +8,11 @@ controller continues where the last one was killed:
 - `delete` marks the record, kills, removes everything, the record last. Repeated, it goes on; at the end there is
   nothing left to find.
 
-Machines of one cluster may together have as much memory as ``memory`` says (a provider option; this host's by default).
 Machines are no children of this process and outlive it; they do not outlive a reboot.
+
+Options: ``memory`` is what all machines of the cluster may have together, such as ``16Gi`` (this host's memory by
+default); ``egress``, ``true`` or ``false``, whether machines reach what this host reaches (true by default: they pull
+images), see `lan`.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ _KUBELET: Final[Mapping[str, Any]] = {
         "memory.available": str(catalogue.MEMORY_EVICTION),
         "nodefs.available": str(catalogue.DISK_EVICTION),
     },
+    "volumePluginDir": "/var/lib/kubelet/volumeplugins",  # the default lies in /usr
     "imageGCHighThresholdPercent": 100,  # the disk is this host's: its use says nothing of the machine's images
 }
 
@@ -77,7 +81,7 @@ class LocalProvider:
 
     def __init__(self, context: ProviderContext, *, now: Callable[[], float] = time.time) -> None:
         self._cluster, self._context, self._now = context.cluster, context, now
-        self._directory = context.state_dir / self.name
+        self._directory = context.state_dir.absolute() / self.name
         # two clusters of one name can live on this host, in two state directories
         key = hashlib.sha256(f"{context.cluster}\0{context.state_dir.resolve()}".encode()).hexdigest()[:8]
         self.group: Final = f"{cgroups.ROOT}/{context.cluster}-{key}"
@@ -97,6 +101,8 @@ class LocalProvider:
         self._binaries = host.find_binaries(BINARIES, self._context.component_dirs)
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         await host.check(self._directory)
+        async with self._records.lock_shared("machines"):
+            self._records.sweep()
         async with self._records.lock_shared("programs"):
             await asyncio.to_thread(programs.collect, self._binaries, self._directory / "programs")
         self._prepare_images()
@@ -112,6 +118,8 @@ class LocalProvider:
         :raises ProviderError: something is still in use; repeat
         """
         await self.close()
+        if not self._directory.exists() and not cgroups.children(self.group):
+            return
         for claim_uid in self._records.uids():
             with contextlib.suppress(MachineNotFoundError):
                 await self.delete(self._provider_id(claim_uid))

@@ -119,6 +119,13 @@ class Records:
         aside.rename(self.directory(record.claim_uid))
         _sync_directory(self._machines)
 
+    def sweep(self) -> None:
+        """Remove what killed callers left half-written or half-removed. The caller keeps others from adding."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in self._machines.iterdir():
+                if entry.name.startswith("."):
+                    _discard(entry)
+
     def mark_deleting(self, claim_uid: str) -> None:
         """From now on the machine can only go."""
         _write_durably(self.directory(claim_uid) / "deleting", "")
