@@ -18,7 +18,8 @@ Rules of the signers: https://kubernetes.io/docs/reference/access-authn-authz/ce
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal
@@ -41,6 +42,10 @@ _USAGES: Final = {
     CLIENT_SIGNER: frozenset({"digital signature", "client auth"}),
     SERVING_SIGNER: frozenset({"digital signature", "server auth"}),
 }
+
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+_LONGEST_NAME: Final = 253
+"""A DNS subdomain (RFC 1123), as Kubernetes wants names of nodes."""
 
 Address = IPv4Address | IPv6Address
 
@@ -134,9 +139,10 @@ class Decision:
 
 
 def node_name(content: Content) -> str:
-    """The node's name in the subject, "" if there is none."""
+    """The node's name in the subject, "" if there is none or it can't be one."""
     (first, *_) = (*content.common_names, "")
-    return first.removeprefix(NODE_PREFIX) if first.startswith(NODE_PREFIX) else ""
+    name = first.removeprefix(NODE_PREFIX) if first.startswith(NODE_PREFIX) else ""
+    return name if len(name) <= _LONGEST_NAME and _NAME.fullmatch(name) else ""
 
 
 def decide(requester: Requester, content: Content, facts: Facts) -> Decision:
@@ -148,9 +154,7 @@ def decide(requester: Requester, content: Content, facts: Facts) -> Decision:
         if (broken := rule(requester, content, facts)) is not None:
             return broken
     kind = "serving" if requester.signer == SERVING_SIGNER else "client"
-    return Decision(
-        "approve", "NodeOfClaim", f"{kind} certificate of node {node_name(content)}, which its claim asks for"
-    )
+    return Decision("approve", "NodeOfClaim", f"{kind} certificate of node {node_name(content)}, which has a claim")
 
 
 def _deny(reason: str, message: str) -> Decision:
@@ -236,9 +240,10 @@ def _serving_addresses(requester: Requester, content: Content, facts: Facts) -> 
     return None
 
 
-_COMMON_RULES: Final = (_subject, _usages)
-_CLIENT_RULES: Final = (_no_alternative_names, _own_token_or_own_name)
-_SERVING_RULES: Final = (_own_name, _serving_names, _serving_addresses)
+_Rule = Callable[[Requester, Content, Facts], Decision | None]
+_COMMON_RULES: Final[tuple[_Rule, ...]] = (_subject, _usages)
+_CLIENT_RULES: Final[tuple[_Rule, ...]] = (_no_alternative_names, _own_token_or_own_name)
+_SERVING_RULES: Final[tuple[_Rule, ...]] = (_own_name, _serving_names, _serving_addresses)
 
 
 def _attributes(request: x509.CertificateSigningRequest, oid: x509.ObjectIdentifier) -> tuple[str, ...]:

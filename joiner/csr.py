@@ -8,13 +8,14 @@ Addresses of a serving certificate come from whoever made the machine, if that i
 its own status itself. Without such a source its status is believed, without addresses that are never one machine's own
 (loopback, link-local, multicast).
 
-Kubernetes' own approver must be off (``--controllers=…,-certificatesigningrequest-approving-controller``), or it approves
-what is refused here.
+Kubernetes' own approver must be off (``--controllers=*,-certificatesigningrequest-approving-controller``), or it
+approves what is refused here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -102,13 +103,18 @@ class CertificateApprover:
 
     def _changed(self, change: Change[SigningRequest]) -> None:
         running = self._deciding.get(change.key)
-        if change.new is None or change.new.decided:
+        if change.new is None:
             if running is not None:
+                del self._deciding[change.key]
                 running.cancel()
-        elif running is None:
+        elif running is None and not change.new.decided:
             task = asyncio.create_task(self._settle(change.new.name))
             self._deciding[change.key] = task
-            task.add_done_callback(lambda _: self._deciding.pop(change.key, None))
+            task.add_done_callback(lambda _: self._settled(change.key, task))
+
+    def _settled(self, key: str, task: asyncio.Task[None]) -> None:
+        if self._deciding.get(key) is task:  # not if a new request of that name has taken its place
+            del self._deciding[key]
 
     def _pending(self, name: str) -> SigningRequest | None:
         found = next((request for cache in self._caches if (request := cache.get(name)) is not None), None)
@@ -120,11 +126,9 @@ class CertificateApprover:
             try:
                 async with self._slots:
                     decision = await self._decide(request)
-                    if decision.verdict != "wait":
-                        await self._write(request, decision)
-                        return
-            except NotFoundError:
-                return
+                if decision.verdict != "wait":
+                    await self._write(request, decision)
+                    return
             except ConflictError:
                 _log.debug("certificate request %s changed meanwhile", name)
             except AutonodesError as error:
@@ -189,16 +193,15 @@ class CertificateApprover:
             "metadata": {"resourceVersion": request.resource_version},
             "status": {"conditions": [condition]},
         }
-        await self._client.merge_patch(CSRS, request.name, patch, subresource="approval")
+        with contextlib.suppress(NotFoundError):  # withdrawn meanwhile
+            await self._client.merge_patch(CSRS, request.name, patch, subresource="approval")
         level = logging.INFO if decision.verdict == "approve" else logging.WARNING
         _log.log(level, "certificate request %s: %s: %s", request.name, decision.reason, decision.message)
 
 
 def _believable(addresses: Iterable[str]) -> frozenset[Address] | None:
     parsed = frozenset(map(ipaddress.ip_address, addresses))
-    return (
-        frozenset(each for each in parsed if not (each.is_loopback or each.is_link_local or each.is_multicast)) or None
-    )
+    return frozenset(a for a in parsed if not (a.is_loopback or a.is_link_local or a.is_multicast)) or None
 
 
 class _Metadata(msgspec.Struct, rename="camel"):

@@ -29,7 +29,9 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, name: str = "", namespace: str | None = None, subresource: str = "") -> str:
-        """:raises ValueError: an object of a namespaced kind is named without its namespace"""
+        """:raises ValueError: an object of a namespaced kind is named without its namespace, or the name is a path"""
+        if name in (".", ".."):
+            raise ValueError(f"{self.kind} {name}: no object can have this name")
         if self.namespaced and name and not namespace:
             raise ValueError(f"{self.kind} {name}: a namespace is needed")
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"

@@ -118,13 +118,14 @@ class Transport:
                     raise _refusal(response, await response.read(), request)
                 yield response.content
         finally:
-            response.close()
+            await _abort(response)
 
     async def close(self) -> None:
         """Close the connections. A later request opens new ones."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+            await asyncio.sleep(0)  # aborted TLS connections close their sockets in the loop's next turn
 
     async def _started(
         self, limits: aiohttp.ClientTimeout, path: str, params: Mapping[str, str]
@@ -184,6 +185,15 @@ class Transport:
                     raise ApiUnreachableError(message) from error
             self._token_read = time.monotonic()
         return self._token
+
+
+async def _abort(response: aiohttp.ClientResponse) -> None:
+    """Drop the connection now: a peer that has fallen silent would not answer TLS' good-bye either."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
+    await asyncio.sleep(0)
 
 
 @contextlib.contextmanager

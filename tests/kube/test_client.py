@@ -257,7 +257,10 @@ def test_resources_know_their_paths() -> None:
     assert PODS.path() == "/api/v1/pods"
     assert node_class("LocalNodeClass").path("x") == "/apis/autonodes.io/v1alpha1/localnodeclasses/x"
     assert resource_of({"apiVersion": "apps/v1", "kind": "DaemonSet"}).plural == "daemonsets"
+    assert NODES.path("../secrets") == "/api/v1/nodes/..%2Fsecrets"
     with pytest.raises(ValueError, match="namespace"):
         PODS.path("a")
+    with pytest.raises(ValueError, match="name"):
+        NODES.path("..")
     with pytest.raises(ConfigError):
         resource_of({"apiVersion": "v2", "kind": "Pod"})
