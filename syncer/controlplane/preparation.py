@@ -14,12 +14,14 @@ from syncer.pki import FRONT_PROXY_CA, Leaf
 ADMIN = "admin"
 CONTROLLER = "controller"
 KONNECTIVITY = "konnectivity-server"
+KWOK = "kwok"
 CONTROLLER_USER = "autonodes:controller"
+KWOK_USER = "autonodes:kwok"
 KONNECTIVITY_USER = "autonodes:konnectivity-server"
 KUBELET_ADMINS = "autonodes:kubelet-api-admins"
 """Group of the certificate with which the API server goes to kubelets."""
 
-COMPONENT_USERS = ("controller-manager", "scheduler", CONTROLLER, KONNECTIVITY)
+COMPONENT_USERS = ("controller-manager", "scheduler", CONTROLLER, KONNECTIVITY, KWOK)
 """Each has a kubeconfig of its own, named like its client certificate."""
 
 KONNECTIVITY_SERVING = "konnectivity-serving"
@@ -65,6 +67,7 @@ def leaves(plane: ControlPlane) -> list[Leaf]:
         Leaf(name="scheduler", common_name="system:kube-scheduler"),
         Leaf(name=CONTROLLER, common_name=CONTROLLER_USER),
         Leaf(name=KONNECTIVITY, common_name=KONNECTIVITY_USER),
+        Leaf(name=KWOK, common_name=KWOK_USER),
         Leaf(name=KONNECTIVITY_SERVING, common_name="konnectivity-server", hosts=hosts),
     ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncer.controlplane.preparation import CONTROLLER_USER, KONNECTIVITY_USER, KUBELET_ADMINS
+from syncer.controlplane.preparation import CONTROLLER_USER, KONNECTIVITY_USER, KUBELET_ADMINS, KWOK_USER
 
 Rule = dict[str, list[str]]
 READ = ["get", "list", "watch"]
@@ -21,6 +21,8 @@ def manifests() -> list[dict[str, Any]]:
         _cluster_role("autonodes:controller", _controller_rules()),
         _binding("autonodes:controller", "autonodes:controller", _subject("User", CONTROLLER_USER)),
         _binding("autonodes:konnectivity-server", "system:auth-delegator", _subject("User", KONNECTIVITY_USER)),
+        _cluster_role("autonodes:kwok", _kwok_rules()),
+        _binding("autonodes:kwok", "autonodes:kwok", _subject("User", KWOK_USER)),
         _binding("autonodes:kubelet-api-admins", "system:kubelet-api-admin", _subject("Group", KUBELET_ADMINS)),
     ]
 
@@ -46,6 +48,16 @@ def _controller_rules() -> list[Rule]:
         _rule("karpenter.sh", ["*"], WRITE),
         _rule("autonodes.io", ["*"], WRITE),
         *_certificate_rules(),
+    ]
+
+
+def _kwok_rules() -> list[Rule]:
+    """It plays the kubelet of simulated nodes."""
+    return [
+        _rule("", ["nodes", "pods"], [*READ, "patch", "update", "delete"]),
+        _rule("", ["nodes/status", "pods/status"], ["patch", "update"]),
+        _rule("", ["events"], ["create", "patch", "update"]),
+        _rule("coordination.k8s.io", ["leases"], WRITE),
     ]
 
 

@@ -1,0 +1,217 @@
+"""The composition root: the only place that knows the providers, the joiner and the control plane at once.
+
+Everything heavy is imported where it is used, for `up` must have the API server started before it can afford that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from autonodes.api import autonodes
+from autonodes.api.vcluster import VClusterConfig, load
+from autonodes.cli import uplinks
+from autonodes.cli.state import Cluster, Record
+from autonodes.core.errors import EnvironmentFault
+from syncer.controlplane.preparation import CONTROLLER
+from syncer.controlplane.settings import ControlPlane
+from syncer.pki import CLUSTER_CA
+
+if TYPE_CHECKING:
+    from autonodes.components import Components
+    from autonodes.kube.client import KubeClient
+    from autonodes.provider import Provider
+
+ENTRY_POINTS: Final = "autonodes.providers"
+NEEDS_ROOT: Final = frozenset({"local"})
+
+
+def check_environment(providers: Collection[str]) -> None:
+    """Before anything is started.
+
+    :raises EnvironmentFault: a provider can't work as this user
+    """
+    if NEEDS_ROOT & set(providers) and os.geteuid() != 0:
+        raise EnvironmentFault(
+            "the local provider needs root: its nodes have namespaces, mounts and control groups of their own",
+            "run `sudo autonodes up`, or take simulated nodes with `autonodes up --provider kwok`",
+        )
+
+
+def component_names(config: VClusterConfig) -> tuple[str, ...] | None:
+    """Binaries and components that this cluster needs; None for all of them."""
+    if "local" in config.providers():
+        return None
+    return (*("kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"), "kwok")
+
+
+def images(components: Components) -> tuple[Path, ...]:
+    """The archives that every real node holds; made once for a set of components, kept in the cache."""
+    from autonodes.components import default_cache
+    from joiner.images import make_images
+
+    binaries = {name: binary.path for name, binary in components.items()}
+    return make_images(binaries, versions(components), default_cache(os.environ) / "images")
+
+
+def versions(components: Components) -> dict[str, str]:
+    return {binary.component: binary.version for binary in components.values()}
+
+
+def server_for_nodes(record: Record) -> str:
+    return f"https://{uplinks.host_address(record.uplink)}:{record.port}"
+
+
+def add_ons(config: VClusterConfig, record: Record, components: Components) -> list[dict[str, Any]]:
+    """None of them for simulated nodes: nothing would run."""
+    if "local" not in config.providers():
+        return []
+    from joiner.addons import AddonSettings, manifests
+    from joiner.images import image_references
+
+    settings = AddonSettings(
+        server=server_for_nodes(record),
+        konnectivity_server=f"{uplinks.host_address(record.uplink)}:{record.konnectivity_port}",
+        images=image_references(versions(components)),
+        pod_cidr=config.networking.pod_cidr,
+        cluster_dns=dns_address(config),
+        cluster_domain=config.networking.advanced.cluster_domain,
+    )
+    return manifests(settings)
+
+
+def dns_address(config: VClusterConfig) -> str:
+    """By convention the tenth address of the services' range."""
+    import ipaddress
+
+    return str(ipaddress.ip_network(config.networking.service_cidr)[10])
+
+
+def control_plane_rights() -> list[dict[str, Any]]:
+    from syncer.controlplane import rbac
+
+    return rbac.manifests()
+
+
+@asynccontextmanager
+async def open_providers(
+    cluster: Cluster,
+    config: VClusterConfig,
+    record: Record,
+    client: KubeClient,
+    *,
+    components: Components,
+    archives: tuple[Path, ...] = (),
+) -> AsyncIterator[Mapping[str, Provider]]:
+    """By the kind of their node class, not started yet; closed at the end.
+
+    :param archives: images for their nodes; who buys none needs none
+
+    :raises EnvironmentFault: one is not installed
+    """
+    from autonodes.provider import ProviderContext
+
+    directories = tuple(dict.fromkeys(binary.path.parent for binary in components.values()))
+    async with AsyncExitStack() as stack:
+        opened: dict[str, Provider] = {}
+        for each in config.private_nodes.auto_nodes:
+            context = ProviderContext(
+                cluster=cluster.name,
+                state_dir=cluster.directory,
+                component_dirs=directories,
+                images=archives,
+                uplink=record.uplink,
+                kube=client,
+                options=autonodes.options(each),
+            )
+            provider = _provider_class(each.provider)(context)
+            stack.push_async_callback(provider.close)
+            opened[provider.node_class_kind] = provider
+        yield opened
+
+
+def _provider_class(name: str) -> Any:
+    found = [each for each in entry_points(group=ENTRY_POINTS) if each.name == name]
+    if not found:
+        known = sorted(each.name for each in entry_points(group=ENTRY_POINTS))
+        raise EnvironmentFault(f"no provider {name} is installed", f"installed are {', '.join(known) or 'none'}")
+    return found[0].load()
+
+
+async def run_controller(cluster: Cluster) -> None:
+    """The controller of one cluster, until SIGTERM.
+
+    :raises EnvironmentFault: a provider can't work here
+    """
+    from autonodes.components import resolve
+    from autonodes.controllers.clock import SystemClock
+    from autonodes.controllers.program import ControllerContext, run
+    from autonodes.kube.client import KubeClient
+    from autonodes.kube.kubeconfig import load_kubeconfig
+    from joiner.bootstrap import ClusterAccess
+    from joiner.claims import ClaimJoiner
+    from joiner.csr import CertificateApprover
+    from joiner.tokens import BootstrapTokens
+
+    config, record = load(cluster.config_file), cluster.record()
+    if record is None:
+        raise EnvironmentFault(f"{cluster.record_file} is missing", f"run `autonodes up --name {cluster.name}`")
+    components = resolve(component_names(config), given=given_directories(record))
+    archives = images(components) if "local" in config.providers() else ()
+    plane = ControlPlane(name=cluster.name, state_dir=cluster.directory, run_dir=cluster.run_dir, binaries={})
+    credentials = load_kubeconfig(plane.kubeconfig(CONTROLLER))
+    clock = SystemClock()
+    async with (
+        KubeClient(credentials, user_agent="autonodes-controller") as client,
+        open_providers(cluster, config, record, client, components=components, archives=archives) as providers,
+    ):
+        for provider in providers.values():
+            await provider.start()
+        tokens = BootstrapTokens(client, clock)
+        access = ClusterAccess(
+            server=server_for_nodes(record),
+            ca=plane.pki.certificate(CLUSTER_CA).read_bytes(),
+            cluster_dns=dns_address(config),
+            cluster_domain=config.networking.advanced.cluster_domain,
+        )
+        approver = CertificateApprover(client, clock, tokens=tokens, addresses=_Addresses(providers.values()))
+        await run(
+            ControllerContext(
+                credentials=credentials,
+                client=client,
+                providers=providers,
+                joiner=ClaimJoiner(tokens, access),
+                extra=(approver.run,),
+                clock=clock,
+            )
+        )
+
+
+def installed(config: VClusterConfig, record: Record) -> Components:
+    """The components that are there, without fetching any."""
+    from autonodes.components import locate
+
+    return locate(component_names(config), given=given_directories(record))[0]
+
+
+def given_directories(record: Record) -> Sequence[Path] | None:
+    """None leaves it to the environment (AUTONODES_COMPONENTS)."""
+    return tuple(Path(directory) for directory in record.components) or None
+
+
+class _Addresses:
+    """Asks the providers for the addresses of a node's machine; a node is called like its claim."""
+
+    def __init__(self, providers: Collection[Provider]) -> None:
+        self._providers = tuple(providers)
+
+    async def __call__(self, node_name: str) -> Collection[str] | None:
+        for provider in self._providers:
+            for machine in await provider.list():
+                if machine.claim_name == node_name:
+                    return machine.addresses
+        return None

@@ -1,0 +1,164 @@
+"""Where a cluster lives on this machine, and what is remembered of it.
+
+    HOME/NAME/cluster.json        what was chosen once: ports, addresses, components (`Record`)
+              vcluster.yaml       the configuration as it was last brought up
+              admin.kubeconfig
+              kubeconfigs/ pki/ config/ db/ logs/
+              supervisor.json     the processes
+              bootstrapped        exists once the cluster holds what the controller needs
+
+HOME is ``$AUTONODES_HOME``, else ``/var/lib/autonodes`` for root and ``~/.local/share/autonodes`` for others. Sockets,
+lock and status are in a run directory, which a reboot empties and whose path is short enough for sockets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from autonodes.core.errors import ConfigError, EnvironmentFault
+from syncer.files import make_private_directory, write_atomically
+
+DEFAULT_NAME: Final = "default"
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+_LONGEST_RUN_DIR: Final = 80
+"""Characters: a socket's path may have 107, and its name takes some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was chosen at the first `up` and holds for the cluster's life.
+
+    :param uplink: ``100.64.x.y/30``, the link between this machine (first address) and its nodes
+    :param components: directories in which the user keeps components, searched before the cache
+    """
+
+    port: int
+    konnectivity_port: int
+    uplink: str
+    components: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Paths of one cluster; nothing need exist."""
+
+    name: str
+    directory: Path
+    run_dir: Path
+
+    @property
+    def record_file(self) -> Path:
+        return self.directory / "cluster.json"
+
+    @property
+    def config_file(self) -> Path:
+        return self.directory / "vcluster.yaml"
+
+    @property
+    def plan_file(self) -> Path:
+        return self.directory / "supervisor.json"
+
+    @property
+    def bootstrapped_file(self) -> Path:
+        return self.directory / "bootstrapped"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.directory / "logs"
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        return self.directory / "admin.kubeconfig"
+
+    def exists(self) -> bool:
+        """Whether anything of it is on the disk."""
+        return self.directory.exists()
+
+    def record(self) -> Record | None:
+        """None before the first `up` has got that far.
+
+        :raises EnvironmentFault: the file is damaged
+        """
+        try:
+            document = json.loads(self.record_file.read_bytes())
+            return Record(**{**document, "components": tuple(document["components"])})
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise EnvironmentFault(
+                f"{self.record_file} is damaged ({error})",
+                f"restore it from a backup, or give the cluster up with `autonodes down --name {self.name}`",
+            ) from error
+
+    def remember(self, record: Record) -> None:
+        make_private_directory(self.directory)
+        write_atomically(self.record_file, json.dumps(asdict(record), indent=1).encode())
+
+    def make_directories(self) -> None:
+        for directory in (self.directory, self.log_dir, self.run_dir):
+            make_private_directory(directory)
+
+    def remove(self) -> None:
+        """Everything on the disk; safe to repeat."""
+        for directory in (self.run_dir, self.directory):
+            if directory.exists():
+                shutil.rmtree(directory)
+
+
+def home() -> Path:
+    given = os.environ.get("AUTONODES_HOME")
+    return Path(given).expanduser().absolute() if given else _default_home()
+
+
+def cluster(name: str) -> Cluster:
+    """:raises ConfigError: not a name for a cluster"""
+    if not _NAME.fullmatch(name):
+        remedy = (
+            "a cluster's name is made of a-z, 0-9 and '-', with a letter or digit at both ends, at most 32 characters"
+        )
+        raise ConfigError("--name", name, remedy)
+    return Cluster(name, home() / name, _run_dir(name))
+
+
+def existing_cluster(name: str) -> Cluster:
+    """:raises EnvironmentFault: there is none of that name"""
+    found = cluster(name)
+    if found.exists():
+        return found
+    names = sorted(each.name for each in clusters())
+    known = f"there are {', '.join(names)}" if names else "there is none at all"
+    raise EnvironmentFault(f"no cluster {name} in {home()}", f"{known}; `autonodes up --name {name}` makes it")
+
+
+def clusters() -> Iterator[Cluster]:
+    """All of this home."""
+    root = home()
+    for directory in sorted(root.iterdir()) if root.is_dir() else ():
+        if _NAME.fullmatch(directory.name) and (directory / "cluster.json").exists():
+            yield Cluster(directory.name, directory, _run_dir(directory.name))
+
+
+def _default_home() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/autonodes")
+    return Path("~/.local/share/autonodes").expanduser()
+
+
+def _run_dir(name: str) -> Path:
+    """Clusters of the same name in two homes must not meet."""
+    suffix = "" if home() == _default_home() else "-" + hashlib.sha256(os.fsencode(home())).hexdigest()[:8]
+    root = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR") or home() / name / "run")
+    run_dir = root / "autonodes" / f"{name}{suffix}"
+    if len(str(run_dir)) > _LONGEST_RUN_DIR:
+        raise EnvironmentFault(
+            f"the path {run_dir} is too long for unix sockets", "choose a shorter AUTONODES_HOME or set XDG_RUNTIME_DIR"
+        )
+    return run_dir
