@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
 
 from autonodes.api.nodeclaim import DISRUPTION_REASON, NodeClaim
 from autonodes.controllers.claims import Claims, Mark, deleted_at
@@ -34,9 +33,6 @@ from autonodes.kube.cluster import ClusterState
 from autonodes.kube.errors import ApiError, ConflictError
 
 log = logging.getLogger(__name__)
-
-_APART: Final = 1.0
-"""Seconds between two passes at least."""
 
 
 class Emptiness:
@@ -79,8 +75,8 @@ class Emptiness:
                 log.warning("no node is given back: %s", error)
             except Exception:
                 log.exception("emptiness: a defect")
-            await self._clock.sleep(_APART)
-            await wait_for_event(self._changed, max(0.0, pause - _APART), self._clock)
+            await self._clock.sleep(self._settings.emptiness_apart)
+            await wait_for_event(self._changed, max(0.0, pause - self._settings.emptiness_apart), self._clock)
 
     async def consolidate(self) -> float:
         """One pass.
@@ -91,7 +87,7 @@ class Emptiness:
         await self._untaint_the_kept()
         if self._is_behind() or not self._anything_empty():
             return self._settings.emptiness_interval
-        view = await self._snapshots.take(self._provisioner.nominations)
+        view = await self._snapshots.take(self._provisioner.nominations())
         claims = self._state.nodeclaims.items
         events = {name: self._pod_events.last(claim) for name, claim in claims.items()}
         verdicts = empty_nodes(view.snapshot, events)
@@ -158,7 +154,7 @@ class Emptiness:
         holding = [pod.key for pod in await self._nodes.pods_now(node.name) if holds(pod, now)]
         if holding:
             return f"pods came to it: {', '.join(holding[:3])}"
-        if node.name in self._provisioner.nominations.values():
+        if node.name in self._provisioner.nominations().values():
             return "a pending pod was promised it"
         return "; ".join(self._freeze.reasons())
 

@@ -61,6 +61,7 @@ with _without_kubernetes_client():
     import kopf
 
 log = logging.getLogger(__name__)
+logging.getLogger("kopf").setLevel(logging.WARNING)  # it reports each handler of each object at INFO
 
 _WATCH: Final = 300
 """Seconds after which the server ends a watch by itself."""

@@ -105,7 +105,16 @@ class Program:
         client, clock, settings = context.client, context.clock, context.settings
         self._context, self._clock = context, clock
         self._stopping = asyncio.Event()
-        self.election = LeaderElection(client, LEASE_NAME, LEASE_NAMESPACE, context.identity, clock)
+        self.election = LeaderElection(
+            client,
+            LEASE_NAME,
+            LEASE_NAMESPACE,
+            context.identity,
+            clock,
+            lease_duration=settings.lease_duration,
+            renew_deadline=settings.lease_renewal,
+            retry_period=settings.lease_retry,
+        )
         self.state = ClusterState(client, clock)
         self.events = EventRecorder(client, clock, instance=context.identity)
         self._classes: dict[str, Cache[dict[str, Any]]] = {

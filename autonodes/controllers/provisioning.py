@@ -84,9 +84,9 @@ class Provisioner:
         if self._waiting():
             self._batcher.trigger()
 
-    @property
     def nominations(self) -> Mapping[PodUID, str]:
-        """Pod → name of the node or claim that it was promised."""
+        """Pod that waits → name of the node or claim that it was promised."""
+        self._forget_the_settled()
         return {uid: nomination.target for uid, nomination in self._nominations.items()}
 
     def _pod_changed(self, change: Change[Pod]) -> None:
@@ -127,11 +127,10 @@ class Provisioner:
         :raises AutonodesError: not now: something can't be counted
         """
         await self._expectations.met()
-        self._forget_the_settled()
         waiting = self._waiting()
         if not waiting:
             return None
-        view = await self._snapshots.take(self.nominations)
+        view = await self._snapshots.take(self.nominations())
         plan = await self._planned(view.snapshot, len(waiting))
         bought = await self._purchasing.write(plan.purchases, view.snapshot)
         self._nominate({**plan.placements, **bought})

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autonodes.kube.leases import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSettings:
@@ -23,12 +25,16 @@ class ControllerSettings:
     :param collection_interval: between two rounds of garbage collection
     :param collection_grace: a younger machine without a claim is left alone: the claim may be on its way
     :param emptiness_interval: between two looks for empty nodes, when no pod event asks for one earlier
+    :param emptiness_apart: between two such looks at least
     :param cache_wait: a written claim must show in the cache within so long; else the watch is taken for dead
     :param termination_poll: between two looks at a machine that is going away
     :param drain_settle: a drain takes at least so long: the scheduler may have bound a pod to the node before it saw
         the taint. Its watch lags by milliseconds, by seconds under load
     :param eviction_backoff_max: the longest wait between two evictions of a pod that its budget protects
     :param operator_grace: a claim that nobody looks after for so long means that kopf's watch is dead
+    :param lease_duration: after so long without a renewal another controller may take the Lease
+    :param lease_renewal: after so long without a renewal its holder stops; shorter than the duration
+    :param lease_retry: between two renewals
     :param launch_concurrency: launches at a time; the API server and the provider see no more than these at once
     """
 
@@ -40,9 +46,13 @@ class ControllerSettings:
     collection_interval: float = 120.0
     collection_grace: float = 30.0
     emptiness_interval: float = 10.0
+    emptiness_apart: float = 1.0
     cache_wait: float = 10.0
     termination_poll: float = 1.0
     drain_settle: float = 2.0
     eviction_backoff_max: float = 10.0
     operator_grace: float = 30.0
+    lease_duration: float = LEASE_DURATION
+    lease_renewal: float = RENEW_DEADLINE
+    lease_retry: float = RETRY_PERIOD
     launch_concurrency: int = 50

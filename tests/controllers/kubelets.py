@@ -1,0 +1,94 @@
+"""What happens on the cloud's machines: a kubelet each, that joins, runs what is bound to it and lets go of it.
+
+There is one actor for all of them. It speaks to the real API server, as kubelets and, for the taint of a node that is
+not ready yet, the node lifecycle controller would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from autonodes.core.quantities import format_resources
+from autonodes.kube.client import KubeClient
+from autonodes.kube.errors import ApiError, NotFoundError
+from autonodes.kube.resources import NODES, PODS
+from controllers.cloud import Cloud
+
+_NOT_READY = "node.kubernetes.io/not-ready"
+
+
+class Kubelets:
+    """:param client: the administrator's"""
+
+    def __init__(self, client: KubeClient, cloud: Cloud) -> None:
+        self._client, self._cloud = client, cloud
+        self.join = True
+        """Whether machines join."""
+        self.answer_deletions = True
+        """Whether pods that are to go are let go."""
+        self.unready: set[str] = set()
+        """Nodes whose kubelet is silent."""
+
+    async def run(self) -> None:
+        while True:
+            with contextlib.suppress(ApiError):
+                await self._once()
+            await asyncio.sleep(0.05)
+
+    async def _once(self) -> None:
+        nodes = {node["metadata"]["name"]: node for node in await self._client.list(NODES)}
+        machines = {record["node_name"]: record for record in self._cloud.records() if record["node_name"]}
+        for name, record in machines.items():
+            if self.join and name not in nodes:
+                await self._register(name, record)
+        for name, node in nodes.items():
+            if node["spec"].get("providerID", "").startswith("cloud://"):
+                await self._beat(node, ready=name in machines and name not in self.unready)
+        await self._run_pods(set(machines) - self.unready)
+
+    async def _register(self, name: str, record: dict[str, Any]) -> None:
+        taints = [{"key": key, "value": value, "effect": effect} for key, value, effect in record["taints"]]
+        labels = {"kubernetes.io/hostname": name}
+        await self._client.create(
+            NODES,
+            {
+                "metadata": {"name": name, "labels": labels},
+                "spec": {"providerID": record["provider_id"], "taints": taints},
+                "status": {
+                    "capacity": format_resources(record["capacity"]),
+                    "allocatable": format_resources(record["allocatable"]),
+                },
+            },
+        )
+
+    async def _beat(self, node: dict[str, Any], *, ready: bool) -> None:
+        name, taints = node["metadata"]["name"], node["spec"].get("taints") or []
+        conditions = node.get("status", {}).get("conditions") or []
+        wanted = "True" if ready else "Unknown"
+        if not any(each["type"] == "Ready" and each["status"] == wanted for each in conditions):
+            status = {"conditions": [{"type": "Ready", "status": wanted, "reason": "Test", "message": ""}]}
+            await self._client.merge_patch(NODES, name, {"status": status}, subresource="status")
+        kept = [taint for taint in taints if taint["key"] != _NOT_READY]
+        if ready and kept != taints:
+            version = node["metadata"]["resourceVersion"]
+            patch = {"metadata": {"resourceVersion": version}, "spec": {"taints": kept}}
+            await self._client.merge_patch(NODES, name, patch)
+
+    async def _run_pods(self, alive: set[str]) -> None:
+        for pod in await self._client.list(PODS):
+            metadata, bound = pod["metadata"], pod["spec"].get("nodeName", "")
+            if bound not in alive:
+                continue
+            if metadata.get("deletionTimestamp"):
+                if self.answer_deletions:
+                    with contextlib.suppress(NotFoundError):
+                        await self._client.delete(PODS, metadata["name"], metadata["namespace"], grace_period=0)
+            elif pod["status"].get("phase") == "Pending":
+                await self._start(metadata)
+
+    async def _start(self, metadata: dict[str, Any]) -> None:
+        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        patch = {"status": status}
+        await self._client.merge_patch(PODS, metadata["name"], patch, metadata["namespace"], subresource="status")
