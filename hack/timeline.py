@@ -1,4 +1,4 @@
-"""Applies a manifest with one Deployment, watches what comes of it, and prints when: seconds since the apply.
+"""Applies a manifest with one Deployment, watches what comes of it, and prints when: seconds since its first pod.
 
 Usage: hack/timeline.py MANIFEST [--name CLUSTER]
 """
@@ -26,7 +26,7 @@ BIN = Path(__file__).parent.parent / ".venv" / "bin"
 
 @dataclass
 class PodStory:
-    """When a pod was first seen in each state, in seconds since the apply; None: not yet."""
+    """When a pod was first seen in each state, in seconds since the first pod was created."""
 
     name: str
     node: str = ""
@@ -53,9 +53,8 @@ def main() -> int:
     documents = list(yaml.safe_load_all(options.manifest.read_text()))
     deployment = next(document for document in documents if document["kind"] == "Deployment")
     console.print(f"\n==> kubectl apply -f {options.manifest}")
-    start = time.monotonic()
     utils.create_from_yaml(client.ApiClient(), yaml_objects=documents, apply=True)
-    stories = _watch(deployment, start, console)
+    stories = _watch(deployment, time.monotonic(), console)
     if stories is None:
         console.print(f"error: not all pods of {deployment['metadata']['name']} run after {DEADLINE_S:.0f} s;")
         console.print("see: kubectl describe pods, kubectl get nodeclaims, autonodes status")
@@ -107,9 +106,9 @@ def _ready(node: Any) -> bool:
 
 
 def _table(stories: dict[str, PodStory]) -> Table:
-    table = Table(title="seconds since the apply", title_justify="left")
-    table.add_column("pod")
-    table.add_column("node")
+    table = Table(title="seconds since the pods were created", title_justify="left")
+    table.add_column("pod", no_wrap=True)
+    table.add_column("node", no_wrap=True)
     for state in STATES:
         table.add_column(state, justify="right")
     for story in stories.values():
