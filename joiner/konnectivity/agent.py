@@ -28,6 +28,7 @@ from urllib.parse import urlencode
 import grpc
 
 from joiner.konnectivity import transport
+from joiner.konnectivity.allocation import keep_buffers
 from joiner.konnectivity.dialing import NodeDialer
 from joiner.konnectivity.health import serve_health
 from joiner.konnectivity.packets import Drain, encode
@@ -208,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    keep_buffers()
     settings = AgentSettings(
         servers=tuple(options.server),
         node_name=options.node_name,

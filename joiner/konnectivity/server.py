@@ -29,6 +29,7 @@ from autonodes.kube.client import KubeClient
 from autonodes.kube.resources import TOKENREVIEWS
 from joiner.konnectivity import transport
 from joiner.konnectivity.agents import Agents, NoAgentError
+from joiner.konnectivity.allocation import keep_buffers
 from joiner.konnectivity.authentication import (
     AGENT_USER,
     Authenticator,
@@ -271,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = parse_arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    keep_buffers()
     try:
         asyncio.run(_run_until_signal(settings))
     except (OSError, AutonodesError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import random
 from pathlib import Path
 
 import grpc
@@ -209,6 +210,43 @@ async def test_several_agents_of_one_node_relieve_each_other(site: Site, tunnel:
         assert first.ready
         for _, writer in (old, new):
             writer.close()
+
+
+async def test_streams_arrive_whole_whatever_their_size_and_order_of_ending(site: Site, tunnel: Tunnel) -> None:
+    """Both directions at once, in pieces of all sizes; either side may end first."""
+    await tunnel.add_agent("node-1")
+    draw = random.Random(1)  # noqa: S311 -- the same each time
+
+    async def one(number: int) -> None:
+        sent, answered = draw.randbytes(draw.randrange(3_000_000)), draw.randbytes(draw.randrange(3_000_000))
+        heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            received, _ = await asyncio.gather(reader.read(-1), say(writer, answered, draw))
+            heard.set_result(received)
+            writer.close()
+
+        async with target(talk) as port:
+            reader, writer = await http_connect(site.http_connect_uds, f"node-1:{port}")
+            received, _ = await asyncio.gather(reader.read(-1), say(writer, sent, draw))
+            assert received == answered
+            assert await heard == sent
+            writer.close()
+
+    await asyncio.gather(*(one(number) for number in range(12)))
+    await until(lambda: tunnel.connections == 0)
+
+
+async def say(writer: asyncio.StreamWriter, text: bytes, draw: random.Random) -> None:
+    """Everything, in pieces, then the end."""
+    while text:
+        size = draw.choice((1000, 16_384, 300_000))
+        writer.write(text[:size])
+        text = text[size:]
+        await writer.drain()
+        if draw.random() < 0.1:
+            await asyncio.sleep(draw.random() / 100)
+    writer.write_eof()
 
 
 async def test_many_connections_at_once(site: Site, tunnel: Tunnel) -> None:
