@@ -33,7 +33,9 @@ CAPACITY_SPOT: Final = "spot"
 CAPACITY_ON_DEMAND: Final = "on-demand"
 CAPACITY_RESERVED: Final = "reserved"
 
-WELL_KNOWN: Final = frozenset({ARCH, OS, INSTANCE_TYPE, ZONE, REGION, CAPACITY_TYPE, NODE_POOL, "node.kubernetes.io/windows-build"})
+WELL_KNOWN: Final = frozenset(
+    {ARCH, OS, INSTANCE_TYPE, ZONE, REGION, CAPACITY_TYPE, NODE_POOL, "node.kubernetes.io/windows-build"}
+)
 """Labels that a pool may leave undefined: any of the provider's values will do."""
 
 NORMALIZED: Final = {
@@ -45,11 +47,13 @@ NORMALIZED: Final = {
 }
 """Deprecated labels and what stands for them."""
 
-EPHEMERAL_TAINTS: Final = frozenset({
-    "node.kubernetes.io/not-ready",
-    "node.kubernetes.io/unreachable",
-    "node.kubernetes.io/network-unavailable",
-    "node.cloudprovider.kubernetes.io/uninitialized",
-    UNREGISTERED_TAINT,
-})
+EPHEMERAL_TAINTS: Final = frozenset(
+    {
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+        "node.kubernetes.io/network-unavailable",
+        "node.cloudprovider.kubernetes.io/uninitialized",
+        UNREGISTERED_TAINT,
+    }
+)
 """Taints that a starting node carries for a while; they don't keep a pod from being planned onto it."""

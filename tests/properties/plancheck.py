@@ -169,7 +169,7 @@ def _could_hold(snapshot: Snapshot, pool: NodePool, pod: Pod) -> bool:
                 continue
             daemons = [d for d in snapshot.daemonsets if may_run_on(d, pool.taints, known, WELL_KNOWN)]
             room = subtract(instance_type.allocatable, add(*(daemon.pod.requests for daemon in daemons)))
-            if fits(pod.requests, room) and not clash([pod], daemons):
+            if min(room.values()) >= 0 and fits(pod.requests, room) and not clash([pod], daemons):
                 return True
     return False
 
