@@ -7,7 +7,8 @@ AutonodesError
 │   └── InvalidDocumentError   several of them, all that is wrong with one document
 ├── EnvironmentFault       this machine can't do it: no root, port taken, disk full, component missing
 ├── ApiError               the API server answered with a Status (kube/)
-│   ├── NotFoundError, AlreadyExistsError, ConflictError, GoneError, ForbiddenError, TooManyRequestsError
+│   ├── NotFoundError, AlreadyExistsError, ConflictError, GoneError, UnauthorizedError, ForbiddenError,
+│   │   InvalidError, TooManyRequestsError, ServerError
 │   └── ApiUnreachableError    no answer at all: nothing may be concluded from it
 └── ProviderError          a provider's answer (provider.py)
     ├── MachineNotFoundError

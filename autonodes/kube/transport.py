@@ -131,7 +131,8 @@ class Transport:
         self, limits: aiohttp.ClientTimeout, path: str, params: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         url = self._credentials.server + path
-        return await self._open().get(url, params=params, headers=await self._headers(), timeout=limits)
+        headers = await self._headers()
+        return await self._open().get(url, params=params, headers=headers, timeout=limits, allow_redirects=False)
 
     async def _once(
         self,
@@ -150,7 +151,7 @@ class Transport:
         url, request = self._credentials.server + path, f"{verb} {path}"
         with _translated(request):
             async with self._open().request(
-                verb, url, params=params, data=body, headers=headers, timeout=limits
+                verb, url, params=params, data=body, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
                 answer = await response.read()
                 if response.status >= 300:

@@ -89,7 +89,7 @@ class FaultProxy:
             self._session = session
             app = web.Application(client_max_size=16 * 2**20)
             app.router.add_route("*", "/{path:.*}", self._handle)
-            runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+            runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()

@@ -13,7 +13,7 @@ from autonodes.core.clock import Clock
 from autonodes.kube.cache import LAST_RETRY, SILENCE, Cache, Change
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ApiUnreachableError
-from autonodes.kube.resources import CONFIGMAPS
+from autonodes.kube.resources import CONFIGMAPS, NODES
 from clock import VirtualClock
 from kube.faultproxy import FaultProxy
 from kube.waiting import running, until
@@ -182,6 +182,40 @@ async def test_an_error_event_in_the_stream_is_understood(proxy: FaultProxy, nam
             await until(lambda: proxy.watches == 1)
             proxy.inject(b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}\n')
             await until(lambda: sum("limit=" in request for request in proxy.requests) == 2)
+
+
+async def test_a_bookmark_moves_the_place_where_the_next_watch_starts(
+    proxy: FaultProxy, client: KubeClient, namespace: str
+) -> None:
+    async with proxy.client() as through:
+        cache = make(through, namespace)
+        async with running(cache.run()):
+            await cache.synced()
+            await until(lambda: proxy.watches == 1)
+            elsewhere = await client.create(NODES, {"metadata": {"name": f"far-{namespace}"}})
+            version = elsewhere["metadata"]["resourceVersion"]
+            bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version}}}
+            proxy.inject(msgspec.json.encode(bookmark) + b"\n")
+            await until(lambda: cache._resource_version == version)
+            proxy.cut_streams()
+            await until(lambda: f"resourceVersion={version}&" in proxy.requests[-1] and proxy.watches == 1)
+    await client.delete(NODES, f"far-{namespace}")
+
+
+async def test_a_stream_that_makes_no_sense_is_opened_again(
+    proxy: FaultProxy, client: KubeClient, namespace: str
+) -> None:
+    async with proxy.client() as through:
+        cache = make(through, namespace)
+        async with running(cache.run()):
+            await cache.synced()
+            for garbage in (b"<html>\n", b'{"type":"ADDED","object":{}}\n', b'{"type":"BOOKMARK","object":[]}\n'):
+                await until(lambda: proxy.watches == 1)
+                seen = len(proxy.requests)
+                proxy.inject(garbage)
+                await until(lambda: len(proxy.requests) > seen)  # noqa: B023
+            await put(client, namespace, "one")
+            await until(lambda: held(cache) == {f"{namespace}/one": {}})
 
 
 async def test_a_frozen_watch_is_noticed_and_replaced(proxy: FaultProxy, client: KubeClient, namespace: str) -> None:
