@@ -95,7 +95,8 @@ def _kubelets(plane: ControlPlane) -> list[str]:
         f"--kubelet-certificate-authority={plane.pki.certificate(CLUSTER_CA)}",
         f"--kubelet-client-certificate={plane.pki.certificate(KUBELET_CLIENT)}",
         f"--kubelet-client-key={plane.pki.key(KUBELET_CLIENT)}",
-        "--kubelet-preferred-address-types=Hostname,InternalIP",
+        # addresses first: the node proxy (stats, metrics) looks names up in DNS, which knows no node
+        "--kubelet-preferred-address-types=InternalIP,Hostname",
     ]
 
 
