@@ -15,10 +15,11 @@ from autonodes.api.autonodes import ORIGIN
 from autonodes.core.errors import ConfigError
 from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.errors import ApiError
-from autonodes.kube.resources import CRDS, NODEPOOLS, Resource
+from autonodes.kube.resources import CRDS, NAMESPACES, NODEPOOLS, Resource
 
 FIELD_MANAGER: Final = "autonodes-up"
 _POLL: Final = 0.05
+_AT_ONCE: Final = 8
 _ATTEMPTS: Final = 400
 _NOT_FOUND: Final = 404
 
@@ -29,25 +30,30 @@ class Applier:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
         self._kinds: dict[tuple[str, str], Resource] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def apply(self, documents: Iterable[Mapping[str, Any]]) -> int:
-        """In their order; returns how many.
+        """Namespaces first, then all others, several at a time; returns how many.
 
         :raises ApiError: the server refused one
         """
-        count = 0
-        for document in documents:
-            resource = await self._resource(document["apiVersion"], document["kind"])
-            await self._client.apply(resource, document, field_manager=FIELD_MANAGER)
-            count += 1
-        return count
+        given = list(documents)
+        spaces = [each for each in given if each["kind"] == NAMESPACES.kind]
+        for group in (spaces, [each for each in given if each["kind"] != NAMESPACES.kind]):
+            await asyncio.gather(*(self._apply(each) for each in group))
+        return len(given)
 
     async def install_crds(self, definitions: Sequence[Mapping[str, Any]]) -> int:
         """Apply them and wait until the server serves the new kinds."""
-        await asyncio.gather(*(self.apply([definition]) for definition in definitions))
+        await self.apply(definitions)
         for definition in definitions:
             await self._wait_until_served(definition["metadata"]["name"])
         return len(definitions)
+
+    async def _apply(self, document: Mapping[str, Any]) -> None:
+        resource = await self._resource(document["apiVersion"], document["kind"])
+        async with self._slots:
+            await self._client.apply(resource, document, field_manager=FIELD_MANAGER)
 
     async def _wait_until_served(self, name: str) -> None:
         for _ in range(_ATTEMPTS):

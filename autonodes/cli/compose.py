@@ -5,6 +5,7 @@ Everything heavy is imported where it is used, for `up` must have the API server
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +20,7 @@ from autonodes.cli.state import Cluster, Record
 from autonodes.core.errors import EnvironmentFault
 from syncer.controlplane.preparation import CONTROLLER
 from syncer.controlplane.settings import ControlPlane
+from syncer.files import write_atomically
 from syncer.pki import CLUSTER_CA
 
 if TYPE_CHECKING:
@@ -49,13 +51,28 @@ def component_names(config: VClusterConfig) -> tuple[str, ...] | None:
     return (*("kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"), "kwok")
 
 
-def images(components: Components) -> tuple[Path, ...]:
-    """The archives that every real node holds; made once for a set of components, kept in the cache."""
+def make_images(cluster: Cluster, components: Components) -> tuple[Path, ...]:
+    """The archives that every real node holds: made once for a set of components, kept in the cache.
+
+    Finding out which they are takes seconds, so the cluster remembers it for its controller.
+    """
     from autonodes.components import default_cache
-    from joiner.images import make_images
+    from joiner import images
 
     binaries = {name: binary.path for name, binary in components.items()}
-    return make_images(binaries, versions(components), default_cache(os.environ) / "images")
+    archives = images.make_images(binaries, versions(components), default_cache(os.environ) / "images")
+    write_atomically(cluster.images_file, json.dumps([str(archive) for archive in archives]).encode())
+    return archives
+
+
+def _remembered_images(cluster: Cluster, components: Components) -> tuple[Path, ...]:
+    try:
+        archives = tuple(Path(each) for each in json.loads(cluster.images_file.read_bytes()))
+    except (FileNotFoundError, ValueError):
+        archives = ()
+    if archives and all(archive.exists() for archive in archives):
+        return archives
+    return make_images(cluster, components)
 
 
 def versions(components: Components) -> dict[str, str]:
@@ -161,7 +178,7 @@ async def run_controller(cluster: Cluster) -> None:
     if record is None:
         raise EnvironmentFault(f"{cluster.record_file} is missing", f"run `autonodes up --name {cluster.name}`")
     components = resolve(component_names(config), given=given_directories(record))
-    archives = images(components) if "local" in config.providers() else ()
+    archives = _remembered_images(cluster, components) if "local" in config.providers() else ()
     plane = ControlPlane(name=cluster.name, state_dir=cluster.directory, run_dir=cluster.run_dir, binaries={})
     credentials = load_kubeconfig(plane.kubeconfig(CONTROLLER))
     clock = SystemClock()

@@ -5,6 +5,7 @@
               admin.kubeconfig
               kubeconfigs/ pki/ config/ db/ logs/
               supervisor.json     the processes
+              images.json         archives of the images that nodes hold
               bootstrapped        exists once the cluster holds what the controller needs
 
 HOME is ``$AUTONODES_HOME``, else ``/var/lib/autonodes`` for root and ``~/.local/share/autonodes`` for others. Sockets,
@@ -65,6 +66,10 @@ class Cluster:
     @property
     def plan_file(self) -> Path:
         return self.directory / "supervisor.json"
+
+    @property
+    def images_file(self) -> Path:
+        return self.directory / "images.json"
 
     @property
     def bootstrapped_file(self) -> Path:

@@ -14,7 +14,7 @@ import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -32,6 +32,7 @@ from syncer.controlplane.settings import ControlPlane
 from syncer.files import write_atomically
 
 if TYPE_CHECKING:
+    from autonodes.cli.bootstrapping import Applier
     from autonodes.components import Components
     from autonodes.kube.client import KubeClient
 
@@ -118,7 +119,7 @@ class _Run:
                 self._supervision.stop()
             raise
 
-    async def bootstrap(self, documents: list[dict[str, object]]) -> None:
+    async def bootstrap(self, documents: list[dict[str, Any]]) -> None:
         """:raises AutonodesError: the cluster stays as far as it got; another `up` goes on"""
         from autonodes.kube.client import KubeClient
 
@@ -135,7 +136,8 @@ class _Run:
             self._supervision.wait_for(apiserver.NAME, deadline=self._deadline)
             step.said = f"ready at {plane.url}"
 
-    async def _fill(self, client: KubeClient, documents: list[dict[str, object]]) -> None:
+    async def _fill(self, client: KubeClient, documents: list[dict[str, Any]]) -> None:
+        """Custom resources, add-ons, images, then the controller, and the pools last: they are what nodes come from."""
         from autonodes.api.crds import crds
         from autonodes.cli.bootstrapping import Applier
 
@@ -144,28 +146,24 @@ class _Run:
             count = await applier.install_crds(crds())
             await applier.apply(compose.control_plane_rights())
             step.said = f"{count} kinds"
-        add_ons = compose.add_ons(self._config, self._record, self._components)
-        if add_ons:
+        if add_ons := compose.add_ons(self._config, self._record, self._components):
             with self._steps.step("add-ons") as step:
                 step.said = f"{await applier.apply(add_ons)} objects"
             with self._steps.step("images") as step:
-                archives = await asyncio.to_thread(compose.images, self._components)
+                archives = await asyncio.to_thread(compose.make_images, self._cluster, self._components)
                 step.said = f"{len(archives)}, from the components"
+        write_atomically(self._cluster.bootstrapped_file, b"")
+        self._supervision.look_at_gates()
         with self._steps.step("node pools") as step:
             await applier.apply(documents)
             gone = await applier.prune_node_pools(documents)
-            names = [str(each["metadata"]["name"]) for each in documents if each["kind"] == "NodePool"]  # type: ignore[index]
+            names = [str(each["metadata"]["name"]) for each in documents if each["kind"] == "NodePool"]
             step.said = ", ".join(names) + (f"; removed {', '.join(gone)}" if gone else "")
         with self._steps.step("controller") as step:
-            write_atomically(self._cluster.bootstrapped_file, b"")
-            self._supervision.look_at_gates()
             await self._wait_for_controller(applier)
             step.said = "ready, watching for pods that wait"
 
-    async def _wait_for_controller(self, applier: object) -> None:
-        from autonodes.cli.bootstrapping import Applier
-
-        assert isinstance(applier, Applier)  # noqa: S101
+    async def _wait_for_controller(self, applier: Applier) -> None:
         await asyncio.to_thread(self._supervision.wait_for, CONTROLLER, deadline=self._deadline)
         while unready := await applier.unready_node_pools():
             self._supervision.check()
