@@ -60,6 +60,19 @@ class LabelIndex:
         found = [value for value in present if value is not None]
         return Requirement.of(key, "In", found) if found and len(found) == len(present) else None
 
+    def keys(self, pool: str) -> list[str]:
+        """Those at which some row of the pool has something."""
+        return sorted(self._columns.get(pool, {}))
+
+    def offered(self, pool: str, key: str) -> Requirement | None:
+        """All that the rows of the pool have at a key, for people to read; None if it is not a label of any."""
+        column = self._columns.get(pool, {}).get(key)
+        if column is None:
+            return None
+        present = sorted(column.masks, key=str)
+        values = frozenset().union(*(each.values for each in present))
+        return present[0] if any(each.complement for each in present) else Requirement(key, False, values)
+
     def _satisfying_key(self, pool: str, key: str, asked: Requirement) -> int:
         column = self._columns.get(pool, {}).get(key, _Column())
         undefined = self.of_pool(pool) & ~column.defined

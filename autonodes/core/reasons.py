@@ -11,11 +11,10 @@ from typing import Final
 from autonodes.core.bitsets import union
 from autonodes.core.catalog import Catalog
 from autonodes.core.hostports import first_conflict, format_port
-from autonodes.core.labels import INSTANCE_TYPE
 from autonodes.core.limits import Ledger
 from autonodes.core.model import NodePool, Reason
 from autonodes.core.quantities import format_resource
-from autonodes.core.requirements import Requirements
+from autonodes.core.requirements import Conflict, Requirements
 from autonodes.core.resources import Resources
 from autonodes.core.shapes import Shape
 from autonodes.core.taints import format_taint, untolerated
@@ -89,32 +88,22 @@ class Reasons:
         return LIMIT_EXCEEDED, self._limit(pool, buyable)
 
     def _incompatible(self, pool: NodePool, terms: Sequence[Requirements]) -> str:
-        """By the pool itself; else by its instance types, of which none has all that is asked for."""
-        texts = []
-        for term in terms:
-            conflict = pool.requirements.conflict(term, allow_undefined=set(term))
-            key = self._unmet(pool.name, term)
-            if conflict is None and key is None:
-                texts.append(f"no instance type satisfies all of {term} at once")
-            elif conflict is None or (key is not None and key not in pool.requirements):
-                asked = term[key] if key is not None else term
-                offered = self._offered(pool.name, key or "")
-                texts.append(f"incompatible requirements, key {key}, {asked} {offered}")
-            else:
-                texts.append(str(conflict))
+        texts = (str(self._conflict(pool, term) or _not_at_once(term)) for term in terms)
         return "; or ".join(dict.fromkeys(texts))
 
-    def _unmet(self, pool: str, term: Requirements) -> str | None:
-        """The first key that no row of the pool satisfies."""
-        return next((key for key in term if not self._catalog.labels.satisfying(pool, term.only((key,)))), None)
-
-    def _offered(self, pool: str, key: str) -> str:
-        values = self._catalog.labels.values(pool, key, self._catalog.labels.of_pool(pool))
-        if values is None:
-            return "is not a label of any of its instance types"
-        if key == INSTANCE_TYPE and len(values.values) > 10:
-            return f"is none of its {len(values.values)} instance types"
-        return f"not in {values}"
+    def _conflict(self, pool: NodePool, term: Requirements) -> Conflict | None:
+        """With the pool itself; else the first key of which no instance type has what is asked; else none."""
+        contradiction = term.contradiction()
+        if contradiction is not None:
+            return Conflict(contradiction.key, None, contradiction)
+        by_pool = pool.requirements.conflict(term.only(pool.requirements))
+        if by_pool is not None:
+            return by_pool
+        labels = self._catalog.labels
+        unmet = next((key for key in term if not labels.satisfying(pool.name, term.only((key,)))), None)
+        if unmet is None:
+            return None
+        return Conflict(unmet, labels.offered(pool.name, unmet), term[unmet], tuple(labels.keys(pool.name)))
 
     def _too_large(self, requests: Resources, rows: int) -> str:
         """Names the resources of which no machine has enough; if each has a machine, all that is asked for."""
@@ -149,3 +138,7 @@ class Reasons:
             if left[name] < (1 if name == "nodes" else smallest.type.capacity.get(name, 0))
         ]
         return f"limit exceeded ({'; '.join(over)})" if over else "limit exceeded"
+
+
+def _not_at_once(term: Requirements) -> str:
+    return f"no instance type has all of {term} at once"
