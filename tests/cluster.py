@@ -58,8 +58,11 @@ class Cluster:
     def apply(self, *documents: dict[str, Any]) -> None:
         self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
 
+    def names(self, kind: str) -> list[str]:
+        return [item["metadata"]["name"] for item in self.get(kind)["items"]]
+
     def nodes(self) -> list[str]:
-        return [node["metadata"]["name"] for node in self.get("nodes")["items"]]
+        return self.names("nodes")
 
 
 def wait_for(what: str, condition: Callable[[], Any], *, seconds: float = 120, cluster: Cluster | None = None) -> Any:

@@ -63,7 +63,7 @@ def two_nodes(cluster: Cluster) -> Iterator[Cluster]:
     running(cluster, "web-1", "web-2")
     assert node_of(cluster, "web-1") != node_of(cluster, "web-2")
     yield cluster
-    cluster.kubectl("delete", "pod", "web-1", "web-2", "--wait=false")
+    cluster.kubectl("delete", "pod", "web-1", "web-2", "--wait=false", "--ignore-not-found")
 
 
 def test_a_new_cluster_has_no_nodes_and_kubectl_says_which_version_it_is(cluster: Cluster) -> None:
@@ -327,11 +327,10 @@ def test_deleting_a_node_drains_it_and_a_disruption_budget_is_honoured(cluster: 
     assert "deletionTimestamp" not in held["metadata"]
     cluster.kubectl("delete", "pdb", "guard")
     wait_for("the node is gone", lambda: node not in cluster.nodes(), cluster=cluster)
-    claims = [claim["metadata"]["name"] for claim in cluster.get("nodeclaims")["items"]]
-    assert node not in claims
+    wait_for("its claim is gone", lambda: node not in cluster.names("nodeclaims"), cluster=cluster)
 
 
 def test_scaled_to_zero_the_nodes_go(cluster: Cluster) -> None:
     cluster.kubectl("delete", "pods", "--all", "-n", "default", "--wait=false")
     wait_for("no nodes", lambda: cluster.nodes() == [], seconds=180, cluster=cluster)
-    assert cluster.get("nodeclaims")["items"] == []
+    wait_for("no claims", lambda: cluster.names("nodeclaims") == [], cluster=cluster)
