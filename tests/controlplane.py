@@ -7,6 +7,7 @@ the tunnel.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from typing import Any
 
 import pytest
 
+from autonodes.components import locate
 from syncer.controlplane import apiserver, controllermanager, kine, rbac, scheduler
 from syncer.controlplane.preparation import prepare
 from syncer.controlplane.settings import ControlPlane
@@ -66,14 +68,13 @@ class RunningControlPlane:
         return done.stdout
 
 
+@functools.cache
 def binaries() -> dict[str, Path]:
-    """Of the components, from the directories in AUTONODES_COMPONENTS and then PATH; the test fails without."""
-    search = os.environ.get("AUTONODES_COMPONENTS", "") + os.pathsep + os.environ.get("PATH", "")
-    found = {name: shutil.which(name, path=search) for name in COMPONENTS}
-    missing = [name for name, path in found.items() if path is None]
+    """Of the components, from the directories in AUTONODES_COMPONENTS and then the cache; the test fails without."""
+    found, missing = locate(COMPONENTS)
     if missing:
-        pytest.fail(f"no {', '.join(missing)}: set AUTONODES_COMPONENTS to the directory that holds them")
-    return {name: Path(path) for name, path in found.items() if path}
+        pytest.fail(f"no {', '.join(map(str, missing))}: `autonodes components --fetch` gets them")
+    return {name: binary.path for name, binary in found.items()}
 
 
 @contextlib.contextmanager
