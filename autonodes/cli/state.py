@@ -158,12 +158,17 @@ def _default_home() -> Path:
 
 
 def _run_dir(name: str) -> Path:
-    """Clusters of the same name in two homes must not meet."""
-    suffix = "" if home() == _default_home() else "-" + hashlib.sha256(os.fsencode(home())).hexdigest()[:8]
-    root = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR") or home() / name / "run")
-    run_dir = root / "autonodes" / f"{name}{suffix}"
-    if len(str(run_dir)) > _LONGEST_RUN_DIR:
-        raise EnvironmentFault(
-            f"the path {run_dir} is too long for unix sockets", "choose a shorter AUTONODES_HOME or set XDG_RUNTIME_DIR"
-        )
-    return run_dir
+    """Clusters of the same name in two homes must not meet, and a socket's path must be short.
+
+    The last resort is a directory of the user's own in /tmp: there only its owner can rename it, and `up` refuses one
+    that another user has made.
+    """
+    own = hashlib.sha256(os.fsencode(home())).hexdigest()[:8]
+    suffix = "" if home() == _default_home() else f"-{own}"
+    if os.geteuid() == 0:
+        return Path("/run/autonodes") / f"{name}{suffix}"
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    preferred = Path(runtime) / "autonodes" / f"{name}{suffix}" if runtime else home() / name / "run"
+    if len(str(preferred)) <= _LONGEST_RUN_DIR:
+        return preferred
+    return Path("/tmp") / f"autonodes-{os.geteuid()}-{name}-{own}"  # noqa: S108 -- see above
