@@ -24,7 +24,9 @@ def candidates(
     found = [
         (instance_type, offering)
         for instance_type in types
-        if fits(requests, instance_type.allocatable) and instance_type.requirements.compatible(asked)
+        if requirements.allowed(labels.INSTANCE_TYPE).has(instance_type.name)
+        and fits(requests, instance_type.allocatable)
+        and instance_type.requirements.compatible(asked)
         for offering in instance_type.offerings
         if _will_do(offering, requirements)
     ]
@@ -32,10 +34,11 @@ def candidates(
 
 
 def _asked_of_types(requirements: Requirements, types: Iterable[InstanceType]) -> Requirements:
-    """The labels that a type decides: the well-known ones and those that any type defines. The zone and the capacity
-    type are the offering's, the rest is the claim's own."""
+    """The labels that a type decides: the well-known ones and those that any type defines. Its name is looked at
+    apart, for a type need not repeat it; the zone and the capacity type are the offering's, the rest is the claim's
+    own."""
     decided = labels.WELL_KNOWN.union(*(each.requirements for each in types))
-    return requirements.only(decided - {labels.ZONE, labels.CAPACITY_TYPE, labels.NODE_POOL})
+    return requirements.only(decided - {labels.INSTANCE_TYPE, labels.ZONE, labels.CAPACITY_TYPE, labels.NODE_POOL})
 
 
 def _will_do(offering: Offering, requirements: Requirements) -> bool:

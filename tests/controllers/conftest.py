@@ -46,13 +46,9 @@ async def namespace(admin: KubeClient) -> str:
 
 
 @pytest.fixture
-async def stage(
-    plane: RunningControlPlane, admin: KubeClient, namespace: str, tmp_path: Path
-) -> AsyncIterator[Stage]:
+async def stage(plane: RunningControlPlane, admin: KubeClient, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
     stage = Stage(plane.kubeconfig, admin, namespace, tmp_path / "cloud")
     try:
         yield stage
     finally:
         await stage.sweep()
-
-

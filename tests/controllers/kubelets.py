@@ -1,7 +1,7 @@
 """What happens on the cloud's machines: a kubelet each, that joins, runs what is bound to it and lets go of it.
 
-There is one actor for all of them. It speaks to the real API server, as kubelets and, for the taint of a node that is
-not ready yet, the node lifecycle controller would.
+There is one actor for all of them, and it schedules, if asked. It speaks to the real API server, as kubelets and, for
+the taint of a node that is not ready yet, the node lifecycle controller would.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ApiError, NotFoundError
 from autonodes.kube.resources import NODES, PODS
 from controllers.cloud import Cloud
+
+SCHEDULER = "at-once"
+"""Name of the scheduler that this actor plays."""
 
 _NOT_READY = "node.kubernetes.io/not-ready"
 
@@ -46,6 +49,7 @@ class Kubelets:
         for name, node in nodes.items():
             if node["spec"].get("providerID", "").startswith("cloud://"):
                 await self._beat(node, ready=name in machines and name not in self.unready)
+        await self._schedule(nodes)
         await self._run_pods(set(machines) - self.unready)
 
     async def _register(self, name: str, record: dict[str, Any]) -> None:
@@ -75,6 +79,26 @@ class Kubelets:
             version = node["metadata"]["resourceVersion"]
             patch = {"metadata": {"resourceVersion": version}, "spec": {"taints": kept}}
             await self._client.merge_patch(NODES, name, patch)
+
+    async def _schedule(self, nodes: dict[str, Any]) -> None:
+        """Pods that ask for this scheduler: onto any node that is open, without kube-scheduler's second of pause."""
+        pods = [pod for pod in await self._client.list(PODS) if pod["spec"]["schedulerName"] == SCHEDULER]
+        is_open = [name for name, node in nodes.items() if not node["spec"].get("taints")]
+        for pod in pods:
+            metadata, spec = pod["metadata"], pod["spec"]
+            if spec.get("nodeName") or metadata.get("deletionTimestamp"):
+                continue
+            if is_open:
+                binding = {"metadata": {"name": metadata["name"]}, "target": {"kind": "Node", "name": is_open[0]}}
+                await self._client.create(
+                    PODS, binding, metadata["namespace"], name=metadata["name"], subresource="binding"
+                )
+            elif not pod["status"].get("conditions"):
+                unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+                patch = {"status": {"conditions": [unschedulable]}}
+                await self._client.merge_patch(
+                    PODS, metadata["name"], patch, metadata["namespace"], subresource="status"
+                )
 
     async def _run_pods(self, alive: set[str]) -> None:
         for pod in await self._client.list(PODS):

@@ -32,9 +32,6 @@ FAST = ControllerSettings(
     termination_poll=0.05,
     drain_settle=0.1,
     eviction_backoff_max=0.5,
-    lease_duration=1.5,
-    lease_renewal=1.0,
-    lease_retry=0.2,
 )
 """The same program with less patience."""
 
@@ -166,8 +163,13 @@ class Stage:
             raise AssertionError(f"not after {seconds:.0f} s: {what}; {await self._scene()}") from None
 
     async def _scene(self) -> str:
-        claims = [(claim.name, [(each.type, each.status, each.reason, each.message) for each in claim.status.conditions])
-                  for claim in await self.claims()]  # fmt: skip
+        claims = [
+            (
+                claim.name,
+                [f"{each.type}={each.status} {each.reason} {each.message}" for each in claim.status.conditions],
+            )
+            for claim in await self.claims()
+        ]
         nodes = [(node["metadata"]["name"], node["spec"].get("taints")) for node in await self.nodes()]
         return f"claims {claims}, nodes {nodes}, machines {self.cloud.records()}"
 

@@ -104,7 +104,7 @@ class FaultProxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
         await self._answering.wait()
-        watching = request.query.get("watch") == "1"
+        watching = request.query.get("watch") in ("1", "true")
         if self._refusals:  # strictly before anything that asks the server
             code, headers, body = self._refusals.popleft()
             return web.Response(status=code, headers=headers, text=body)

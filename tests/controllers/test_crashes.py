@@ -1,0 +1,94 @@
+"""The controller may die at any step: no machine is bought twice, and none is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+
+import pytest
+
+from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE
+from autonodes.kube.client import KubeClient
+from autonodes.kube.errors import NotFoundError
+from autonodes.kube.kubeconfig import Credentials
+from autonodes.kube.resources import LEASES
+from controllers.doom import Doom, Doomed, Gate
+from controllers.kubelets import SCHEDULER
+from controllers.stage import Stage
+from controllers.test_program import until_running
+from controlplane import RunningControlPlane
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+
+STRIDE = int(os.environ.get("AUTONODES_CRASH_STRIDE", "7"))
+"""Every so many steps one is tried; 1 tries them all."""
+
+
+async def test_a_death_at_any_step_buys_nothing_twice_and_leaves_nothing(
+    plane: RunningControlPlane, stage: Stage
+) -> None:
+    await stage.node_class()
+    await stage.pool()
+    step, died = 1, []
+    while (where := await _die_and_recover(plane, stage, step)) is not None:
+        died.append(where)
+        step += STRIDE
+    assert len(died) >= 40 // STRIDE, died
+    assert max(Counter(stage.cloud.purchases).values()) == 1
+
+
+async def _die_and_recover(plane: RunningControlPlane, stage: Stage, step: int) -> str | None:
+    """Play a pod's story with a controller that dies at the step and a successor.
+
+    :return: where it died, None if the story was over before
+    """
+    await stage.pod("web", schedulerName=SCHEDULER)
+    doom = Doom(step)
+    await _play_until_doom(plane, stage, doom)
+    await _forget_the_lease(stage.admin)
+    async with stage.controller():
+        await _finish(stage)
+    await stage.until(f"nothing is left after {doom.last}", stage.is_empty)
+    return doom.last or None
+
+
+async def _play_until_doom(plane: RunningControlPlane, stage: Stage, doom: Doom) -> None:
+    gate = Gate(plane.kubeconfig, doom)
+    async with gate.running():
+        watching = asyncio.create_task(gate.watch_doom())
+        provider = Doomed(stage.cloud, doom)
+        try:
+            async with stage.controller(credentials=Credentials(server=gate.url), provider=provider):  # type: ignore[arg-type]
+                story = asyncio.create_task(_finish(stage))
+                await asyncio.wait({story, watching}, return_when=asyncio.FIRST_COMPLETED)
+                await _stop(story)
+        finally:
+            await _stop(watching)
+
+
+async def _finish(stage: Stage) -> None:
+    """The pod runs, the pod goes, everything goes."""
+    if await _exists(stage, "web"):
+        await until_running(stage, "web")
+        await stage.delete_pod("web")
+    await stage.until("nothing is left", stage.is_empty)
+
+
+async def _exists(stage: Stage, pod: str) -> bool:
+    try:
+        return await stage.phase(pod) != ""
+    except NotFoundError:
+        return False
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise outcome
+
+
+async def _forget_the_lease(admin: KubeClient) -> None:
+    """As if the dead one's Lease had run out."""
+    await admin.delete(LEASES, LEASE_NAME, LEASE_NAMESPACE)
