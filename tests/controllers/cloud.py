@@ -173,6 +173,10 @@ class Cloud:
         """The machine is gone, as after a host failure."""
         (self._directory / f"{provider_id.removeprefix('cloud://')}.json").unlink()
 
+    def restore(self, record: Mapping[str, Any]) -> None:
+        """It was there all the time."""
+        self._put(record)
+
     def abandon(self, *, age: float, claim_uid: str = "nobody") -> str:
         """A machine that no claim knows of, as old as that."""
         record = {

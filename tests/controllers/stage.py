@@ -114,7 +114,7 @@ class Stage:
                 **spec.pop("template", {}),
             }
         }
-        disruption = {"consolidateAfter": "0s", "budgets": [{"nodes": "100%"}]}
+        disruption = {"consolidateAfter": "0s", "budgets": [{"nodes": "100%"}], **spec.pop("disruption", {})}
         body = {"metadata": {"name": name}, "spec": {"template": template, "disruption": disruption, **spec}}
         await self.admin.apply(NODEPOOLS, body, field_manager="test")
 
