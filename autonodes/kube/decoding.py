@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from autonodes.core.errors import ConfigError
 from autonodes.core.model import DaemonSet, HostPort, Node, Pod, PodUID, Resources, Taint, Toleration
 from autonodes.core.podrequests import Container, pod_requests
 from autonodes.core.quantities import parse_resources
@@ -63,18 +64,19 @@ _budget = msgspec.json.Decoder(wire.Budget).decode
 
 
 def decode_pod(raw: bytes) -> Pod:
-    """A pod, bound or not."""
+    """A pod, bound or not. One whose affinity can't be read still counts where it runs, and has a ``fault``."""
     read = _pod(raw)
     metadata, spec, status = read.metadata, read.spec, read.status
     owner = _controller(metadata)
     is_bound_daemon = owner is not None and owner.kind == "DaemonSet" and spec.node_name
+    # each daemon names its own node, and nobody places it again: thousands of terms for nothing
+    terms, fault = ((), "") if is_bound_daemon else _readable_terms(spec)
     return Pod(
         uid=PodUID(metadata.uid),
         namespace=sys.intern(metadata.namespace),
         name=metadata.name,
         requests=_requests(spec, status),
-        # each names its own node, and nobody places it again: thousands of terms for nothing
-        required_terms=() if is_bound_daemon else _required_terms(spec),
+        required_terms=terms,
         tolerations=_tolerations(spec),
         host_ports=_host_ports(spec),
         labels=_shared.strings(metadata.labels),
@@ -88,6 +90,8 @@ def decode_pod(raw: bytes) -> Pod:
         ready=_holds(status.conditions, "Ready"),
         unschedulable=_is_unschedulable(status.conditions),
         gated=bool(spec.scheduling_gates),
+        fault=fault,
+        started_at=_seconds(status.start_time),
         created_at=_seconds(metadata.creation_timestamp) or 0.0,
         deleted_at=_seconds(metadata.deletion_timestamp),
         grace_period=_grace_period(spec),
@@ -214,6 +218,14 @@ def _host_ports(spec: wire.PodSpec) -> tuple[HostPort, ...]:
         if (number := port.host_port or (port.container_port if spec.host_network else 0))
     )
     return _shared.value(ports)
+
+
+def _readable_terms(spec: wire.PodSpec) -> tuple[tuple[Requirements, ...], str]:
+    """The terms, and what is wrong with them: the API server takes ``Gt`` on a word, and nothing ever matches it."""
+    try:
+        return _required_terms(spec), ""
+    except ConfigError as error:
+        return (), str(error)
 
 
 def _required_terms(spec: wire.PodSpec) -> tuple[Requirements, ...]:

@@ -118,6 +118,7 @@ class PodStatus(Struct):
     phase: str = "Pending"
     conditions: list[Condition] | None = None
     nominated_node_name: str = ""
+    start_time: datetime | None = None
     container_statuses: list[ContainerStatus] | None = None
     init_container_statuses: list[ContainerStatus] | None = None
 

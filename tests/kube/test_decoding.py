@@ -119,6 +119,20 @@ def test_conditions_say_ready_and_unschedulable() -> None:
     assert decode_pod(pod(status=running)).nominated_node == "n"
 
 
+def test_a_pod_whose_affinity_can_not_be_read_counts_where_it_runs_and_says_what_is_wrong() -> None:
+    term = {"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["many"]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+    decoded = decode_pod(pod({"containers": [requesting(cpu="2")], "nodeName": "n1", "affinity": affinity}))
+    assert (decoded.node_name, decoded.requests["cpu"]) == ("n1", 2000)
+    assert "cores" in decoded.fault
+    assert "many" in decoded.fault
+
+
+def test_a_pod_remembers_when_its_kubelet_took_it() -> None:
+    assert decode_pod(pod(status={"startTime": "1970-01-01T00:01:00Z"})).started_at == 60.0
+    assert decode_pod(pod()).started_at is None
+
+
 def test_only_annotations_that_mean_something_are_kept() -> None:
     given = {"karpenter.sh/do-not-disrupt": "true", "kubectl.kubernetes.io/last-applied-configuration": "{…}"}
     assert decode_pod(pod(annotations=given)).annotations == {"karpenter.sh/do-not-disrupt": "true"}
