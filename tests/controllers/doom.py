@@ -47,6 +47,9 @@ class Gate(FaultProxy):
     def __init__(self, kubeconfig: Path, doom: Doom) -> None:
         super().__init__(kubeconfig)
         self._doom = doom
+        self.kopf_is_blind = False
+        """Whether kopf's watches stand and say nothing; it asks for them in other words than the caches do."""
+        self.kopf_watches = 0
 
     async def watch_doom(self) -> None:
         """Tear the watches down when it comes."""
@@ -54,6 +57,10 @@ class Gate(FaultProxy):
         self.cut_streams()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.query.get("watch") == "true":
+            self.kopf_watches += 1
+            if self.kopf_is_blind:
+                await asyncio.Event().wait()
         counts = request.method != "GET" and not any(part in request.path for part in _UNCOUNTED)
         what = f"{request.method} {request.path}"
         if self._doom.dead.is_set() or (counts and not self._doom.passes(f"before {what}")):
