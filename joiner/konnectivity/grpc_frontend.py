@@ -16,7 +16,6 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from joiner.konnectivity.agents import NoAgentError
 from joiner.konnectivity.backend import Dial, Frontend
@@ -33,17 +32,10 @@ from joiner.konnectivity.packets import (
     encode,
     encode_data,
 )
-from joiner.konnectivity.transport import CHUNK, STREAM_ERRORS, PacketStream
+from joiner.konnectivity.transport import CHUNK, MERGE_DELAY, MERGED, RECORD, STREAM_ERRORS, PacketStream
 
 Dialer = Callable[[str, Frontend], Dial]
 """Starts a dial of ``host:port`` for a frontend. Raises NoAgentError."""
-
-RECORD: Final = 8 << 10
-"""Bytes from which on a payload looks like a part of more."""
-MERGED: Final = 128 << 10
-"""Bytes for which no more are waited for."""
-MERGE_DELAY: Final = 0.001
-"""Seconds that a full record waits at most."""
 
 _log = logging.getLogger(__name__)
 

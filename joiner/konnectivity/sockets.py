@@ -1,9 +1,9 @@
 """A plain socket as the end of a tunnelled connection.
 
 The link *pulls*: when its turn comes it reads what the kernel holds by then, up to one chunk. So nothing is buffered
-here on the way into the tunnel, the kernel's buffer fills while others have their turn, and busy connections send
-large packets by themselves. What comes out of the tunnel is written at once; what the kernel does not take waits in a
-queue, and the connection's window bounds that queue.
+here on the way into the tunnel, and the kernel's buffer fills while others have their turn. A peer that sends much in
+small pieces is left alone for a millisecond after each, so that they become one packet. What comes out of the tunnel
+is written at once; what the kernel does not take waits in a queue, and the connection's window bounds that queue.
 
 Closing loses nothing: the queue is written out, the write side is shut, and what still arrives is read and thrown
 away until the peer closes too (closing with unread bytes would reset the connection and could take the last bytes
@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from joiner.konnectivity.transport import CHUNK
+from joiner.konnectivity.transport import CHUNK, MERGE_DELAY, MERGED, RECORD
 
 if TYPE_CHECKING:
     from joiner.konnectivity.connection import Connection
@@ -51,6 +51,7 @@ class SocketEndpoint:
         self._queue: deque[memoryview] = deque()
         self._finishing = self._closing = self._broken = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
         self.backlog = 0
         """Bytes that came through the tunnel and are not written yet."""
 
@@ -87,6 +88,8 @@ class SocketEndpoint:
             return None
         if size == limit and self._connection:
             self._connection.readable()
+        elif RECORD <= size < MERGED:
+            self._pause = self._loop.call_later(MERGE_DELAY, self._listen)
         elif size:
             self._listen()
         return _BUFFER[:size]
@@ -195,8 +198,9 @@ class SocketEndpoint:
         self._release()
 
     def _release(self) -> None:
-        if self._deadline:
-            self._deadline.cancel()
+        for timer in (self._deadline, self._pause):
+            if timer:
+                timer.cancel()
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
