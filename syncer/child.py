@@ -7,7 +7,6 @@ leaves no orphan and no second kine on the same database. Its exit is seen throu
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import os
 import signal
@@ -15,6 +14,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from syncer.leftovers import kill_group
 from syncer.logfiles import open_log
 from syncer.process import Process
 from syncer.status import Identity
@@ -68,12 +68,6 @@ class Child:
         os.close(self._pidfd)
         kill_group(self.pid)  # strictly before the process is reaped: until then its number is not given away
         self.exited.set_result(_in_words(self._popen.wait()))
-
-
-def kill_group(pid: int) -> None:
-    """SIGKILL to everything in the process group that ``pid`` leads."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _in_words(code: int) -> str:

@@ -1,13 +1,15 @@
 """Files that are whole or absent.
 
-A reader, or a process that is killed half-way, never sees a part of a file: the content goes to a neighbour in the
-same directory, is flushed to the disk and takes the name by rename(2).
+A reader, or a process that is killed half-way, never sees a part of a file: the content goes to a neighbour in the same
+directory and takes the name by rename(2). That holds while the machine runs. What could not be made again after a power
+failure is also flushed to the disk: `write_durably`.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 PRIVATE_FILE = 0o600
@@ -21,13 +23,27 @@ def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) ->
 
     :raises OSError: nothing was changed (no space, no permission)
     """
+    _write(path, content, mode, flush=lambda descriptor: None)
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
+    """As `write_atomically`, and it survives a power failure."""
+    _write(path, content, mode, flush=os.fsync)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _write(path: Path, content: bytes, mode: int, *, flush: Callable[[int], None]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}-{next(_serial)}")
     try:
         with open(aside, "wb", opener=_private) as file:
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            flush(file.fileno())
         aside.rename(path)
     except BaseException:
         aside.unlink(missing_ok=True)

@@ -145,7 +145,7 @@ class Keeper:
                 _log.warning("%s: not ready after %.0f s", self.process.name, self.process.ready.deadline)
                 child.signal(signal.SIGKILL)
                 return
-            await asyncio.sleep(probes.INTERVAL)
+            await asyncio.sleep(probes.interval(self.process.ready))
         self.ready.set()
         self._enter(status.READY)
         await asyncio.sleep(HEALTHY)

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -28,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from autonodes.core.errors import EnvironmentFault
-from syncer.files import make_private_directory, write_atomically
+from syncer.files import make_private_directory, write_atomically, write_durably
 
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
@@ -39,6 +40,12 @@ BACKDATED = timedelta(minutes=5)
 CLUSTER_CA = "ca"
 FRONT_PROXY_CA = "front-proxy-ca"
 SERVICE_ACCOUNT = "sa"
+
+
+class Write(Protocol):
+    """`write_atomically` for what is made again when it is damaged, `write_durably` for what can't be."""
+
+    def __call__(self, path: Path, content: bytes, *, mode: int = ...) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +127,7 @@ def _ensure_authority(pki: Pki, name: str, *, now: datetime) -> bool:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _store(pki, name, certificate, key)
+    _store(pki, name, certificate, key, write=write_durably)
     return True
 
 
@@ -130,8 +137,8 @@ def _ensure_service_account_keys(pki: Pki) -> None:
             raise _damaged(pki, SERVICE_ACCOUNT)
         return
     key = _read_key(pki.key(SERVICE_ACCOUNT)) or ec.generate_private_key(ec.SECP256R1())
-    write_atomically(pki.key(SERVICE_ACCOUNT), _private_pem(key))
-    write_atomically(pki.service_account_public_key, _public_pem(key), mode=0o644)
+    write_durably(pki.key(SERVICE_ACCOUNT), _private_pem(key))
+    write_durably(pki.service_account_public_key, _public_pem(key), mode=0o644)
 
 
 def _load_authority(pki: Pki, name: str) -> _Authority:
@@ -185,7 +192,7 @@ def _issue(pki: Pki, leaf: Leaf, authority: _Authority, *, now: datetime) -> Non
     if leaf.hosts:
         names = x509.SubjectAlternativeName([_general_name(host) for host in leaf.hosts])
         builder = builder.add_extension(names, critical=False)
-    _store(pki, leaf.name, builder.sign(authority.key, hashes.SHA256()), key)
+    _store(pki, leaf.name, builder.sign(authority.key, hashes.SHA256()), key, write=write_atomically)
 
 
 def _builder(
@@ -265,9 +272,11 @@ def _matches(key: ec.EllipticCurvePrivateKey | None, public_pem: bytes) -> bool:
     return key is not None and _public_pem(key) == public_pem
 
 
-def _store(pki: Pki, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    write_atomically(pki.key(name), _private_pem(key))  # strictly before the certificate, see above
-    write_atomically(pki.certificate(name), certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+def _store(
+    pki: Pki, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, *, write: Write
+) -> None:
+    write(pki.key(name), _private_pem(key))  # strictly before the certificate, see above
+    write(pki.certificate(name), certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from urllib.parse import urlsplit
 
 from syncer.process import Probe
 
 PATIENCE = 5.0
-INTERVAL = 0.05
+INTERVAL = 0.02
 """Seconds between two questions to a starting process: what a start loses at most."""
+TLS_INTERVAL = 0.05
+"""As above where each question costs both sides a handshake."""
 
 
 async def is_ready(probe: Probe) -> bool:
@@ -20,6 +23,10 @@ async def is_ready(probe: Probe) -> bool:
             return await _ask(probe)
     except (OSError, TimeoutError, ValueError, EOFError):
         return False
+
+
+def interval(probe: Probe) -> float:
+    return TLS_INTERVAL if probe.https_url else INTERVAL
 
 
 async def _ask(probe: Probe) -> bool:
@@ -48,6 +55,7 @@ async def _answers_200(url: str, ca_file: str) -> bool:
     return status_line.split(b" ")[1:2] == [b"200"]
 
 
+@functools.cache
 def _tls(ca_file: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ca_file:

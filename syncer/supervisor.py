@@ -14,21 +14,17 @@ import asyncio
 import contextlib
 import errno
 import fcntl
-import json
 import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from syncer import logfiles, status
-from syncer.child import kill_group
-from syncer.files import write_atomically
 from syncer.keeper import Keeper
-from syncer.process import Process, from_json, to_json
+from syncer.leftovers import clear_leftovers
+from syncer.plan import Plan
 from syncer.status import Identity, SupervisorStatus
 
 ALREADY_RUNNING = 3
@@ -38,47 +34,6 @@ UPKEEP_INTERVAL = 20.0
 GATE_INTERVAL = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """:param run_dir: gone after a reboot: lock and status
-    :param log_dir: one file a process
-    :param processes: in the order in which they are stopped from the end
-    """
-
-    run_dir: Path
-    log_dir: Path
-    processes: tuple[Process, ...]
-
-    @property
-    def status_file(self) -> Path:
-        return self.run_dir / "status.json"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.run_dir / "supervisor.lock"
-
-    def log_file(self, name: str) -> Path:
-        return self.log_dir / f"{name}.log"
-
-    def write(self, path: Path) -> None:
-        document = {
-            "run_dir": str(self.run_dir),
-            "log_dir": str(self.log_dir),
-            "processes": [to_json(process) for process in self.processes],
-        }
-        write_atomically(path, json.dumps(document, indent=1).encode())
-
-    @classmethod
-    def read(cls, path: Path) -> Plan:
-        """:raises FileNotFoundError: there is none"""
-        document = json.loads(path.read_bytes())
-        return cls(
-            run_dir=Path(document["run_dir"]),
-            log_dir=Path(document["log_dir"]),
-            processes=tuple(from_json(each) for each in document["processes"]),
-        )
 
 
 class Supervisor:
@@ -167,19 +122,6 @@ def main(arguments: Sequence[str]) -> int:
         _log.error("another supervisor keeps this cluster")
         return ALREADY_RUNNING
     return 0
-
-
-def clear_leftovers(status_file: Path) -> None:
-    """Kill what a dead supervisor's status names and what still lives, and wait until it is gone.
-
-    The kernel has done that already, as a rule; a process that changed its user or its privileges escapes it.
-    """
-    previous = status.read(status_file)
-    for process in previous.processes if previous else ():
-        while process.identity and process.identity.alive():
-            _log.warning("%s: left over, pid %d; killed", process.name, process.identity.pid)
-            kill_group(process.identity.pid)
-            time.sleep(0.02)
 
 
 async def _run(plan: Plan) -> None:

@@ -5,25 +5,23 @@ Everything heavy is imported where it is used, for `up` must have the API server
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from autonodes.api import autonodes
-from autonodes.api.vcluster import VClusterConfig, load
 from autonodes.cli import uplinks
+from autonodes.cli.settings import Settings
 from autonodes.cli.state import Cluster, Record
 from autonodes.core.errors import EnvironmentFault
-from syncer.controlplane.preparation import CONTROLLER
 from syncer.controlplane.settings import ControlPlane
 from syncer.files import write_atomically
-from syncer.pki import CLUSTER_CA
 
 if TYPE_CHECKING:
+    from autonodes.api.vcluster import VClusterConfig
     from autonodes.components import Components
     from autonodes.kube.client import KubeClient
     from autonodes.provider import Provider
@@ -44,9 +42,9 @@ def check_environment(providers: Collection[str]) -> None:
         )
 
 
-def component_names(config: VClusterConfig) -> tuple[str, ...] | None:
+def component_names(settings: Settings) -> tuple[str, ...] | None:
     """Binaries and components that this cluster needs; None for all of them."""
-    if "local" in config.providers():
+    if "local" in settings.providers:
         return None
     return (*("kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"), "kwok")
 
@@ -83,29 +81,28 @@ def server_for_nodes(record: Record) -> str:
     return f"https://{uplinks.host_address(record.uplink)}:{record.port}"
 
 
-def add_ons(config: VClusterConfig, record: Record, components: Components) -> list[dict[str, Any]]:
+def add_ons(record: Record, components: Components) -> list[dict[str, Any]]:
     """None of them for simulated nodes: nothing would run."""
-    if "local" not in config.providers():
+    settings = record.settings
+    if "local" not in settings.providers:
         return []
     from joiner.addons import AddonSettings, manifests
     from joiner.images import image_references
 
-    settings = AddonSettings(
+    addon_settings = AddonSettings(
         server=server_for_nodes(record),
         konnectivity_server=f"{uplinks.host_address(record.uplink)}:{record.konnectivity_port}",
         images=image_references(versions(components)),
-        pod_cidr=config.networking.pod_cidr,
-        cluster_dns=dns_address(config),
-        cluster_domain=config.networking.advanced.cluster_domain,
+        pod_cidr=settings.pod_cidr,
+        cluster_dns=dns_address(settings),
+        cluster_domain=settings.cluster_domain,
     )
-    return manifests(settings)
+    return manifests(addon_settings)
 
 
-def dns_address(config: VClusterConfig) -> str:
+def dns_address(settings: Settings) -> str:
     """By convention the tenth address of the services' range."""
-    import ipaddress
-
-    return str(ipaddress.ip_network(config.networking.service_cidr)[10])
+    return str(ipaddress.ip_network(settings.service_cidr)[10])
 
 
 def control_plane_rights() -> list[dict[str, Any]]:
@@ -130,6 +127,7 @@ async def open_providers(
 
     :raises EnvironmentFault: one is not installed
     """
+    from autonodes.api import autonodes
     from autonodes.provider import ProviderContext
 
     directories = tuple(dict.fromkeys(binary.path.parent for binary in components.values()))
@@ -152,6 +150,8 @@ async def open_providers(
 
 
 def _provider_class(name: str) -> Any:
+    from importlib.metadata import entry_points
+
     found = [each for each in entry_points(group=ENTRY_POINTS) if each.name == name]
     if not found:
         known = sorted(each.name for each in entry_points(group=ENTRY_POINTS))
@@ -164,6 +164,7 @@ async def run_controller(cluster: Cluster) -> None:
 
     :raises EnvironmentFault: a provider can't work here
     """
+    from autonodes.api.vcluster import load
     from autonodes.components import resolve
     from autonodes.controllers.clock import SystemClock
     from autonodes.controllers.program import ControllerContext, run
@@ -173,12 +174,14 @@ async def run_controller(cluster: Cluster) -> None:
     from joiner.claims import ClaimJoiner
     from joiner.csr import CertificateApprover
     from joiner.tokens import BootstrapTokens
+    from syncer.controlplane.preparation import CONTROLLER
+    from syncer.pki import CLUSTER_CA
 
     config, record = load(cluster.config_file), cluster.record()
     if record is None:
         raise EnvironmentFault(f"{cluster.record_file} is missing", f"run `autonodes up --name {cluster.name}`")
-    components = resolve(component_names(config), given=given_directories(record))
-    archives = _remembered_images(cluster, components) if "local" in config.providers() else ()
+    components = resolve(component_names(record.settings), given=given_directories(record))
+    archives = _remembered_images(cluster, components) if "local" in record.settings.providers else ()
     plane = ControlPlane(name=cluster.name, state_dir=cluster.directory, run_dir=cluster.run_dir, binaries={})
     credentials = load_kubeconfig(plane.kubeconfig(CONTROLLER))
     clock = SystemClock()
@@ -192,8 +195,8 @@ async def run_controller(cluster: Cluster) -> None:
         access = ClusterAccess(
             server=server_for_nodes(record),
             ca=plane.pki.certificate(CLUSTER_CA).read_bytes(),
-            cluster_dns=dns_address(config),
-            cluster_domain=config.networking.advanced.cluster_domain,
+            cluster_dns=dns_address(record.settings),
+            cluster_domain=record.settings.cluster_domain,
         )
         approver = CertificateApprover(client, clock, tokens=tokens, addresses=_Addresses(providers.values()))
         await run(
@@ -208,11 +211,11 @@ async def run_controller(cluster: Cluster) -> None:
         )
 
 
-def installed(config: VClusterConfig, record: Record) -> Components:
+def installed(record: Record) -> Components:
     """The components that are there, without fetching any."""
     from autonodes.components import locate
 
-    return locate(component_names(config), given=given_directories(record))[0]
+    return locate(component_names(record.settings), given=given_directories(record))[0]
 
 
 def given_directories(record: Record) -> Sequence[Path] | None:

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import click
 
-from autonodes.api.vcluster import VClusterConfig, load
 from autonodes.cli import compose, state
+from autonodes.cli.locking import locked
 from autonodes.cli.options import cluster_name
 from autonodes.cli.state import Cluster, Record
 from autonodes.cli.steps import Steps
@@ -36,12 +36,17 @@ def down(name: str, wait: float) -> None:
     if not cluster.exists():
         click.echo(f"no cluster {name}: nothing to do")
         return
+    with locked(cluster):
+        _remove(cluster, wait)
+
+
+def _remove(cluster: Cluster, wait: float) -> None:
     steps = Steps()
-    steps.title(f"removing cluster {name}")
+    steps.title(f"removing cluster {cluster.name}")
     supervision = Supervision.of(cluster)
     if supervision is not None and supervision.status() is not None:
         with steps.step("controller") as step:
-            _stop_controller(cluster, supervision)
+            supervision.close_gate(CONTROLLER)
             step.said = "stopped"
     with steps.step("nodes") as step:
         step.said = f"{asyncio.run(_remove_machines(cluster, wait))} removed"
@@ -54,12 +59,6 @@ def down(name: str, wait: float) -> None:
         step.said = f"{cluster.directory} removed"
 
 
-def _stop_controller(cluster: Cluster, supervision: Supervision) -> None:
-    cluster.bootstrapped_file.unlink(missing_ok=True)
-    supervision.look_at_gates()
-    supervision.wait_until_gated(CONTROLLER)
-
-
 async def _remove_machines(cluster: Cluster, wait: float) -> int:
     """How many there were.
 
@@ -68,12 +67,12 @@ async def _remove_machines(cluster: Cluster, wait: float) -> int:
     record = cluster.record()
     if record is None or not cluster.config_file.exists():
         return 0  # `up` never got so far as to have nodes
-    config = load(cluster.config_file)
-    names = [name for name in config.providers() if name not in IN_THE_DATABASE]
-    return await _remove_all(cluster, config, record, wait) if names else 0
+    names = set(record.settings.providers) - IN_THE_DATABASE
+    return await _remove_all(cluster, record, wait) if names else 0
 
 
-async def _remove_all(cluster: Cluster, config: VClusterConfig, record: Record, wait: float) -> int:
+async def _remove_all(cluster: Cluster, record: Record, wait: float) -> int:
+    from autonodes.api.vcluster import load
     from autonodes.kube.client import KubeClient
     from autonodes.kube.kubeconfig import load_kubeconfig
 
@@ -82,7 +81,7 @@ async def _remove_all(cluster: Cluster, config: VClusterConfig, record: Record, 
     async with (
         KubeClient(credentials, user_agent="autonodes-down") as client,
         compose.open_providers(
-            cluster, config, record, client, components=compose.installed(config, record)
+            cluster, load(cluster.config_file), record, client, components=compose.installed(record)
         ) as providers,
     ):
         count = 0

@@ -7,73 +7,70 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from autonodes.api.vcluster import VClusterConfig
 from autonodes.cli import ports, state, uplinks
+from autonodes.cli.settings import Settings
 from autonodes.cli.state import Cluster, Record
 from syncer.controlplane import apiserver, processes
 from syncer.controlplane.preparation import CONTROLLER, KONNECTIVITY, KONNECTIVITY_SERVING, KWOK
 from syncer.controlplane.settings import ControlPlane
+from syncer.plan import Plan
 from syncer.process import Probe, Process
-from syncer.supervisor import Plan
 
 API_PORT: Final = 6443
 KONNECTIVITY_PORT: Final = 8132
 
 
-def choose(cluster: Cluster, config: VClusterConfig, components: Sequence[Path]) -> Record:
+def choose(cluster: Cluster, settings: Settings, components: Sequence[Path]) -> Record:
     """What holds for the cluster's life, as far as it is not chosen yet.
 
     :param components: directories that the user named now; none leaves those of an earlier `up`
     :raises EnvironmentFault: no port or address is free
     """
-    before = cluster.record()
-    others = [record for other in state.clusters() if other.name != cluster.name and (record := other.record())]
-    reserved = {port for other in others for port in (other.port, other.konnectivity_port)}
-    proxy = config.control_plane.proxy
     given = tuple(str(directory) for directory in components)
-    if before is not None:
-        return Record(
-            port=proxy.port or before.port,
-            konnectivity_port=before.konnectivity_port,
-            uplink=before.uplink,
+    if (before := cluster.record()) is not None:
+        return replace(
+            before,
+            settings=settings,
+            port=settings.port or before.port,
             components=given or before.components,
         )
-    address = proxy.bind_address
-    port = proxy.port or ports.free_port(API_PORT, address=address, reserved=reserved)
+    others = [record for other in state.clusters() if other.name != cluster.name and (record := other.record())]
+    reserved = {port for other in others for port in (other.port, other.konnectivity_port)}
+    address = settings.bind_address
+    port = settings.port or ports.free_port(API_PORT, address=address, reserved=reserved)
     return Record(
         port=port,
         konnectivity_port=ports.free_port(KONNECTIVITY_PORT, address=address, reserved=reserved | {port}),
         uplink=uplinks.choose_uplink(str(cluster.directory), taken=(other.uplink for other in others)),
+        settings=settings,
         components=given,
     )
 
 
-def control_plane(
-    cluster: Cluster, config: VClusterConfig, record: Record, binaries: Mapping[str, Path]
-) -> ControlPlane:
-    proxy, networking = config.control_plane.proxy, config.networking
-    endpoint = (config.control_plane.endpoint,) if config.control_plane.endpoint else ()
+def control_plane(cluster: Cluster, record: Record, binaries: Mapping[str, Path]) -> ControlPlane:
+    settings = record.settings
     return ControlPlane(
         name=cluster.name,
         state_dir=cluster.directory,
         run_dir=cluster.run_dir,
         binaries=binaries,
         port=record.port,
-        bind_address=proxy.bind_address,
+        bind_address=settings.bind_address,
         advertise_address=uplinks.host_address(record.uplink),
-        extra_hosts=(*endpoint, *proxy.extra_sans),
-        service_cidr=networking.service_cidr,
-        pod_cidr=networking.pod_cidr,
-        cluster_domain=networking.advanced.cluster_domain,
+        extra_hosts=settings.hosts,
+        service_cidr=settings.service_cidr,
+        pod_cidr=settings.pod_cidr,
+        cluster_domain=settings.cluster_domain,
     )
 
 
-def plan(cluster: Cluster, config: VClusterConfig, record: Record, plane: ControlPlane) -> Plan:
+def plan(cluster: Cluster, record: Record, plane: ControlPlane) -> Plan:
     """All processes of the cluster, in the order of their start."""
-    kwok = (_kwok(cluster, plane),) if "kwok" in config.providers() else ()
+    kwok = (_kwok(cluster, plane),) if "kwok" in record.settings.providers else ()
     return Plan(
         run_dir=cluster.run_dir,
         log_dir=cluster.log_dir,

@@ -19,13 +19,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from autonodes.cli.settings import Settings
 from autonodes.core.errors import ConfigError, EnvironmentFault
-from syncer.files import make_private_directory, write_atomically
+from syncer.files import make_private_directory, write_durably
 
 DEFAULT_NAME: Final = "default"
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -35,16 +36,19 @@ _LONGEST_RUN_DIR: Final = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What was chosen at the first `up` and holds for the cluster's life.
+    """What was chosen at the first `up` and holds for the cluster's life, and what the last one was told.
 
     :param uplink: ``100.64.x.y/30``, the link between this machine (first address) and its nodes
     :param components: directories in which the user keeps components, searched before the cache
+    :param config_digest: of the ``vcluster.yaml`` that `settings` was made from; "" before it is written
     """
 
     port: int
     konnectivity_port: int
     uplink: str
+    settings: Settings
     components: tuple[str, ...] = ()
+    config_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,7 @@ class Cluster:
         :raises EnvironmentFault: the file is damaged
         """
         try:
-            document = json.loads(self.record_file.read_bytes())
-            return Record(**{**document, "components": tuple(document["components"])})
+            return _record(json.loads(self.record_file.read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:
@@ -105,7 +108,7 @@ class Cluster:
 
     def remember(self, record: Record) -> None:
         make_private_directory(self.directory)
-        write_atomically(self.record_file, json.dumps(asdict(record), indent=1).encode())
+        write_durably(self.record_file, json.dumps(asdict(record), indent=1).encode())
 
     def make_directories(self) -> None:
         for directory in (self.directory, self.log_dir, self.run_dir):
@@ -149,6 +152,14 @@ def clusters() -> Iterator[Cluster]:
     for directory in sorted(root.iterdir()) if root.is_dir() else ():
         if _NAME.fullmatch(directory.name) and (directory / "cluster.json").exists():
             yield Cluster(directory.name, directory, _run_dir(directory.name))
+
+
+def _record(document: Mapping[str, Any]) -> Record:
+    settings = document["settings"]
+    lists = {name: tuple(settings[name]) for name in ("providers", "hosts")}
+    return Record(
+        **{**document, "components": tuple(document["components"]), "settings": Settings(**{**settings, **lists})}
+    )
 
 
 def _default_home() -> Path:

@@ -13,11 +13,11 @@ from typing import Final
 
 from autonodes.cli.diagnosis import ComponentFault, diagnose
 from autonodes.cli.state import Cluster
-from autonodes.core.errors import EnvironmentFault
 from syncer import logfiles, status
-from syncer.files import make_private_directory
+from syncer.files import make_private_directory, write_durably
+from syncer.leftovers import clear_leftovers
+from syncer.plan import Plan
 from syncer.status import READY, WAITING, ProcessStatus, SupervisorStatus
-from syncer.supervisor import ALREADY_RUNNING, Plan, clear_leftovers
 
 GIVE_UP_AFTER: Final = 3
 """Deaths in a row of one component until it counts as one that will not stay up."""
@@ -97,23 +97,21 @@ class Supervision:
     def check(self) -> None:
         """:raises ComponentFault: a component does not stay up, or the supervisor itself"""
         if self._started is not None and (code := self._started.poll()) is not None and self.status() is None:
-            if code == ALREADY_RUNNING:
-                raise EnvironmentFault(
-                    f"another `autonodes` is busy with cluster {self._cluster.name}", "wait for it and try again"
-                )
             raise self._fault("supervisor", f"ended with exit code {code}")
         current = self.status()
         for process in current.processes if current else ():
             if process.failures >= GIVE_UP_AFTER and process.state != READY:
                 raise self._fault(process.name, f"does not stay up ({process.last_exit}, {process.failures} times)")
 
-    def look_at_gates(self) -> None:
-        """A gate was opened or closed."""
-        if (current := self.status()) is not None:
-            os.kill(current.identity.pid, signal.SIGHUP)
+    def open_gate(self) -> None:
+        """Let what waits for the cluster to be bootstrapped start."""
+        write_durably(self._cluster.bootstrapped_file, b"")
+        self._look_at_gates()
 
-    def wait_until_gated(self, name: str) -> None:
-        """Until the process ``name``, whose gate was closed, has ended."""
+    def close_gate(self, name: str) -> None:
+        """End what was let in, and wait until the process ``name`` is gone."""
+        self._cluster.bootstrapped_file.unlink(missing_ok=True)
+        self._look_at_gates()
 
         def gated() -> bool:
             current = self.status()
@@ -121,6 +119,10 @@ class Supervision:
             return process is None or process.state == WAITING
 
         _wait(gated)
+
+    def _look_at_gates(self) -> None:
+        if (current := self.status()) is not None:
+            os.kill(current.identity.pid, signal.SIGHUP)
 
     def stop(self) -> None:
         """End the supervisor and everything it keeps; safe to repeat, and when it was killed before."""

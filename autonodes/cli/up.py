@@ -9,34 +9,33 @@ the API server starts, or after.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from autonodes.api import autonodes
-from autonodes.api.vcluster import VClusterConfig, load, with_provider
 from autonodes.cli import compose, planning, ports, state
+from autonodes.cli.locking import locked
 from autonodes.cli.options import cluster_name
 from autonodes.cli.state import Cluster, Record
 from autonodes.cli.steps import Steps
 from autonodes.cli.supervision import Supervision
-from autonodes.core.errors import ConfigError, EnvironmentFault
+from autonodes.cli.wanted import Wanted, digest, wanted
+from autonodes.core.errors import EnvironmentFault
 from syncer.controlplane import apiserver
 from syncer.controlplane.preparation import CONTROLLER, prepare
 from syncer.controlplane.settings import ControlPlane
-from syncer.files import write_atomically
+from syncer.files import write_durably
 
 if TYPE_CHECKING:
+    from autonodes.api.vcluster import VClusterConfig
     from autonodes.cli.bootstrapping import Applier
     from autonodes.components import Components
-    from autonodes.kube.client import KubeClient
 
-DEFAULT_PROVIDER: Final = "local"
 LEAST_FREE_MB: Final = 200
 """Of the disk with the state: an empty cluster's database and logs take some 30 MB and grow."""
 _POLL: Final = 0.1
@@ -60,55 +59,54 @@ _POLL: Final = 0.1
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Look for components in this directory first; may be repeated.",
 )
-@click.option("--wait", default=180.0, show_default=True, metavar="SECONDS", help="How long the whole may take.")
+@click.option("--wait", default=180.0, show_default=True, metavar="SECONDS", help="Time limit, components aside.")
 def up(file: Path | None, name: str, provider: str | None, directories: tuple[Path, ...], wait: float) -> None:
     """Start a cluster, or bring a running one to what its configuration says.
 
     Safe to repeat at any time: it goes on where an earlier run, or a crash, has left off.
     """
     cluster = state.cluster(name)
-    config = _configuration(cluster, file, provider)
-    documents = autonodes.objects(config)
-    compose.check_environment(config.providers())
+    request = wanted(cluster, file=file, provider=provider)
+    compose.check_environment(request.settings.providers)
     steps = Steps()
     steps.title(f"cluster {name} in {cluster.directory}")
-    run = _Run(cluster, config, directories, steps, deadline=time.monotonic() + wait)
-    run.start()
-    asyncio.run(run.bootstrap(documents))
+    with locked(cluster):
+        run = _Run(cluster, request, steps, wait=wait)
+        run.start(directories)
+        run.fill()
     _farewell(cluster, steps)
 
 
 class _Run:
     """One `up`, in two halves: until the API server is ready, and what is then put into it."""
 
-    def __init__(
-        self, cluster: Cluster, config: VClusterConfig, directories: tuple[Path, ...], steps: Steps, *, deadline: float
-    ) -> None:
-        self._cluster, self._config, self._directories = cluster, config, directories
-        self._steps, self._deadline = steps, deadline
+    def __init__(self, cluster: Cluster, request: Wanted, steps: Steps, *, wait: float) -> None:
+        self._cluster, self._request = cluster, request
+        self._steps, self._wait = steps, wait
+        self._deadline: float
         self._components: Components
         self._record: Record
         self._supervision: Supervision
 
-    def start(self) -> None:
+    def start(self, directories: tuple[Path, ...]) -> None:
         """:raises AutonodesError: it can't run; what was started is stopped again"""
         with self._steps.step("components") as step:
-            self._record = planning.choose(self._cluster, self._config, self._directories)
-            self._components = _components(self._config, self._record)
+            self._record = planning.choose(self._cluster, self._request.settings, directories)
+            self._components = _components(self._record)
             step.said = _described(self._components)
-        plane = planning.control_plane(self._cluster, self._config, self._record, _paths(self._components))
-        plan = planning.plan(self._cluster, self._config, self._record, plane)
-        self._supervision = Supervision(self._cluster, plan)
+        self._deadline = time.monotonic() + self._wait  # strictly after: building components takes many minutes
+        paths = {name: binary.path for name, binary in self._components.items()}
+        plane = planning.control_plane(self._cluster, self._record, paths)
+        self._supervision = Supervision(self._cluster, planning.plan(self._cluster, self._record, plane))
         running = self._supervision.status() is not None
         _check_disk(self._cluster)
         if not running:
-            _check_ports(self._cluster, self._config, self._record)
+            _check_ports(self._record)
         with self._steps.step("certificates") as step:
             self._cluster.make_directories()
             self._cluster.remember(self._record)
             issued = prepare(plane, now=datetime.now(UTC))
             step.said = f"{len(issued)} issued" if issued else "all valid"
-        write_atomically(self._cluster.config_file, self._config.dump().encode())
         if running and issued:
             self._supervision.stop()  # most components read their certificates at their start only
         started = self._supervision.ensure()
@@ -119,41 +117,49 @@ class _Run:
                 self._supervision.stop()
             raise
 
-    async def bootstrap(self, documents: list[dict[str, Any]]) -> None:
+    def fill(self) -> None:
         """:raises AutonodesError: the cluster stays as far as it got; another `up` goes on"""
-        from autonodes.kube.client import KubeClient
+        import asyncio
 
-        async with KubeClient.from_kubeconfig(self._cluster.admin_kubeconfig, user_agent="autonodes-up") as client:
-            await self._fill(client, documents)
+        asyncio.run(self._fill())
 
     def _wait_for_api_server(self, plane: ControlPlane) -> None:
         with self._steps.step("datastore") as step:
             self._supervision.wait_for("kine", deadline=self._deadline)
             step.said = f"SQLite, {plane.database}"
         with self._steps.step("API server") as step:
-            import autonodes.kube.client  # noqa: F401 -- 0.3 s, while the server starts
-
             self._supervision.wait_for(apiserver.NAME, deadline=self._deadline)
             step.said = f"ready at {plane.url}"
 
-    async def _fill(self, client: KubeClient, documents: list[dict[str, Any]]) -> None:
+    async def _fill(self) -> None:
         """Custom resources, add-ons, images, then the controller, and the pools last: they are what nodes come from."""
-        from autonodes.api.crds import crds
         from autonodes.cli.bootstrapping import Applier
+        from autonodes.kube.client import KubeClient
 
-        applier = Applier(client)
+        async with KubeClient.from_kubeconfig(self._cluster.admin_kubeconfig, user_agent="autonodes-up") as client:
+            applier = Applier(client)
+            await self._install(applier)
+            await self._start_controller(applier)
+
+    async def _install(self, applier: Applier) -> None:
+        from autonodes.api.crds import crds
+
         with self._steps.step("custom resources") as step:
             count = await applier.install_crds(crds())
             await applier.apply(compose.control_plane_rights())
             step.said = f"{count} kinds"
-        if add_ons := compose.add_ons(self._config, self._record, self._components):
+        if add_ons := compose.add_ons(self._record, self._components):
             with self._steps.step("add-ons") as step:
                 step.said = f"{await applier.apply(add_ons)} objects"
             with self._steps.step("images") as step:
-                archives = await asyncio.to_thread(compose.make_images, self._cluster, self._components)
-                step.said = f"{len(archives)}, from the components"
-        write_atomically(self._cluster.bootstrapped_file, b"")
-        self._supervision.look_at_gates()
+                step.said = f"{len(compose.make_images(self._cluster, self._components))}, from the components"
+
+    async def _start_controller(self, applier: Applier) -> None:
+        from autonodes.api import autonodes
+
+        config = self._request.config()
+        self._remember_config(config)
+        documents = autonodes.objects(config)
         with self._steps.step("node pools") as step:
             await applier.apply(documents)
             gone = await applier.prune_node_pools(documents)
@@ -163,7 +169,27 @@ class _Run:
             await self._wait_for_controller(applier)
             step.said = "ready, watching for pods that wait"
 
+    def _remember_config(self, config: VClusterConfig) -> None:
+        """Opens the controller's gate; a controller that runs is started anew when its providers' options changed."""
+        content = config.dump().encode()
+        changed = digest(content) != self._record.config_digest
+        if changed and self._cluster.bootstrapped_file.exists() and self._options_changed(config):
+            self._supervision.close_gate(CONTROLLER)
+        write_durably(self._cluster.config_file, content)
+        self._cluster.remember(replace(self._record, config_digest=digest(content)))
+        self._supervision.open_gate()
+
+    def _options_changed(self, config: VClusterConfig) -> bool:
+        from autonodes.api.vcluster import load
+
+        before = load(self._cluster.config_file).private_nodes.auto_nodes
+        return {each.provider: each.properties for each in before} != {
+            each.provider: each.properties for each in config.private_nodes.auto_nodes
+        }
+
     async def _wait_for_controller(self, applier: Applier) -> None:
+        import asyncio
+
         await asyncio.to_thread(self._supervision.wait_for, CONTROLLER, deadline=self._deadline)
         while unready := await applier.unready_node_pools():
             self._supervision.check()
@@ -177,43 +203,11 @@ class _Run:
         self._supervision.check()
 
 
-def _configuration(cluster: Cluster, file: Path | None, provider: str | None) -> VClusterConfig:
-    """:raises ConfigError: the file, or a change of what can't be changed"""
-    before = load(cluster.config_file) if cluster.config_file.exists() else None
-    if file is not None and provider is not None:
-        raise ConfigError("--provider", provider, "the file names its providers: give one of --file and --provider")
-    if file is None and provider is None and before is not None:
-        return before
-    config = load(file) if file is not None else with_provider(provider or DEFAULT_PROVIDER)
-    if not config.private_nodes.auto_nodes:
-        pools = with_provider(DEFAULT_PROVIDER).private_nodes
-        config = config.model_copy(update={"private_nodes": pools})
-    if before is not None:
-        _check_change(before, config, cluster)
-    return config
-
-
-def _check_change(before: VClusterConfig, after: VClusterConfig, cluster: Cluster) -> None:
-    old, new = before.networking, after.networking
-    for path, was, wanted in (
-        ("networking.serviceCIDR", old.service_cidr, new.service_cidr),
-        ("networking.podCIDR", old.pod_cidr, new.pod_cidr),
-        ("networking.advanced.clusterDomain", old.advanced.cluster_domain, new.advanced.cluster_domain),
-    ):
-        if was != wanted:
-            remedy = f"cluster {cluster.name} was made with {was}, and that can't change: make another cluster"
-            raise ConfigError(path, wanted, remedy)
-    if missing := set(before.providers()) - set(after.providers()):
-        provider = min(missing)
-        remedy = f"cluster {cluster.name} has nodes of provider {provider}: keep it, without pools if need be"
-        raise ConfigError("privateNodes.autoNodes", list(after.providers()), remedy)
-
-
-def _components(config: VClusterConfig, record: Record) -> Components:
+def _components(record: Record) -> Components:
     """Found, or else fetched with progress on standard error."""
     from autonodes.components import locate, resolve
 
-    names, given = compose.component_names(config), compose.given_directories(record)
+    names, given = compose.component_names(record.settings), compose.given_directories(record)
     found, missing = locate(names, given=given)
     if not missing:
         return found
@@ -223,10 +217,6 @@ def _components(config: VClusterConfig, record: Record) -> Components:
 
     with open_progress(Console(stderr=True)) as progress:
         return resolve(names, given=given, progress=progress)
-
-
-def _paths(components: Components) -> dict[str, Path]:
-    return {name: binary.path for name, binary in components.items()}
 
 
 def _described(components: Components) -> str:
@@ -245,9 +235,9 @@ def _check_disk(cluster: Cluster) -> None:
         )
 
 
-def _check_ports(cluster: Cluster, config: VClusterConfig, record: Record) -> None:
+def _check_ports(record: Record) -> None:
     """Nothing of ours runs, so whoever is there is somebody else."""
-    address = config.control_plane.proxy.bind_address
+    address = record.settings.bind_address
     remedy = "end that process, or choose another port with controlPlane.proxy.port"
     ports.check_free(record.port, address=address, remedy=remedy)
     ports.check_free(record.konnectivity_port, address=address, remedy="end that process")

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from autonodes.cli import state
+from autonodes.cli.settings import Settings
 from autonodes.cli.state import Record
 from autonodes.core.errors import ConfigError, EnvironmentFault
 
-RECORD = Record(port=6443, konnectivity_port=8132, uplink="100.64.0.0/30", components=("/opt/bin",))
+SETTINGS = Settings(providers=("local",), hosts=("api.example.com",))
+RECORD = Record(port=6443, konnectivity_port=8132, uplink="100.64.0.0/30", settings=SETTINGS, components=("/opt/bin",))
 
 
 @pytest.fixture(autouse=True)

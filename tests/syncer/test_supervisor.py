@@ -16,9 +16,11 @@ from typing import TypeVar
 import pytest
 
 from syncer import status
+from syncer.leftovers import clear_leftovers
+from syncer.plan import Plan
 from syncer.process import Probe, Process
 from syncer.status import Identity, ProcessStatus, SupervisorStatus
-from syncer.supervisor import ALREADY_RUNNING, Plan, clear_leftovers
+from syncer.supervisor import ALREADY_RUNNING
 
 ROOT = Path(__file__).parents[2]
 FOR_EVER = "while :; do sleep 0.05; done"
