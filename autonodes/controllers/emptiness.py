@@ -19,6 +19,7 @@ from autonodes.controllers.draining import DISRUPTED
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.nodes import Nodes
 from autonodes.controllers.podevents import PodEvents
+from autonodes.controllers.providers import GROUP
 from autonodes.controllers.provisioning import Provisioner
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots
@@ -120,7 +121,12 @@ class Emptiness:
     async def _untaint_the_kept(self) -> None:
         for node in tuple(self._state.nodes.items.values()):
             claim = self._state.nodeclaims.get(node.name)
-            if DISRUPTED in node.taints and claim is not None and claim.metadata.uid not in self._deleted:
+            if (
+                DISRUPTED in node.taints
+                and claim is not None
+                and claim.spec.node_class_ref.group == GROUP
+                and claim.metadata.uid not in self._deleted
+            ):
                 await self._untaint(claim)
 
     async def _untaint(self, claim: NodeClaim) -> None:

@@ -19,7 +19,7 @@ from autonodes.api.nodepool import (
     NodePool,
 )
 from autonodes.controllers.claims import deleted_at
-from autonodes.controllers.providers import Providers
+from autonodes.controllers.providers import GROUP, Providers
 from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.controllers.workqueue import WorkQueue
 from autonodes.core import labels
@@ -88,6 +88,8 @@ class NodePools:
         except NotFoundError:
             self._queue.forget(name)
             self._health.start_afresh(name)
+            return
+        if pool.spec.template.spec.node_class_ref.group != GROUP:
             return
         pool = await self._annotated(pool)
         conditions = self._conditions(pool)

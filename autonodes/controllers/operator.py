@@ -30,7 +30,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ import aiohttp
 from autonodes.controllers.lives import Lives
 from autonodes.controllers.nodeclasses import NodeClasses
 from autonodes.controllers.nodepools import NodePools
+from autonodes.controllers.providers import GROUP
 from autonodes.controllers.registration import KOPF_ANNOTATIONS
 from autonodes.core import labels
 from autonodes.kube.kubeconfig import Credentials
@@ -128,8 +129,8 @@ class Operator:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry, id="login")(self._login)
         claims = _selector(NODECLAIMS)
-        kopf.daemon(*claims, registry=registry, id="life")(self._live)
-        kopf.on.delete(*claims, registry=registry, id="end")(self._end)
+        kopf.daemon(*claims, registry=registry, id="life", when=_is_ours)(self._live)
+        kopf.on.delete(*claims, registry=registry, id="end", when=_is_ours)(self._end)
         kopf.on.event(*_selector(NODEPOOLS), registry=registry, id="pool")(self._pool_changed)
         for kind in self._kinds:
             changed = partial(self._class_changed, kind=kind)
@@ -157,6 +158,10 @@ class Operator:
 
     async def _class_changed(self, name: str, *, kind: str, **_: Any) -> None:
         self._nodeclasses.changed(kind, name)
+
+
+def _is_ours(spec: Mapping[str, Any], **_: Any) -> bool:
+    return bool(spec["nodeClassRef"]["group"] == GROUP)
 
 
 def _selector(resource: Resource) -> tuple[str, str, str]:

@@ -20,6 +20,8 @@ NodeClassRef = tuple[str, str, str]
 """Group, kind, name."""
 
 GROUP = "autonodes.io"
+"""API group of our node classes. Pools and claims with a class of another group are somebody else's (Karpenter may run
+in the same cluster): they are counted, and otherwise left alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Final
 
 from autonodes.controllers.claims import deleted_at
 from autonodes.controllers.lives import Lives
+from autonodes.controllers.providers import GROUP
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.core import labels
 from autonodes.core.clock import Clock
@@ -50,6 +51,8 @@ class Witness:
         living, ending = self._lives.living, self._lives.ending
         neglected = {}
         for claim in self._state.nodeclaims.items.values():
+            if claim.spec.node_class_ref.group != GROUP:
+                continue
             uid = claim.metadata.uid
             if deleted_at(claim) is None:
                 is_looked_after = uid in living or uid in ending

@@ -33,13 +33,13 @@ class Kubelets:
         """Whether pods that are to go are let go."""
         self.unready: set[str] = set()
         """Nodes whose kubelet is silent."""
-        self.deaf = False
-        """Whether nothing changes any more: kubelets go on whatever the cloud says."""
+        self.at_work = asyncio.Lock()
+        """Who holds it stops the time: kubelets stay as they are, whatever the cloud says."""
 
     async def run(self) -> None:
         while True:
             with contextlib.suppress(ApiError):
-                if not self.deaf:
+                async with self.at_work:
                     await self._once()
             await asyncio.sleep(0.05)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ConflictError, NotFoundError
 from autonodes.kube.kubeconfig import Credentials, load_kubeconfig
 from autonodes.kube.resources import NODECLAIMS, NODEPOOLS, NODES, PODS, Resource, node_class
-from autonodes.provider import BootPlan, NodeSettings, Provider
+from autonodes.provider import Provider
 from controllers.cloud import Cloud
+from controllers.doorman import Doorman
 from controllers.kubelets import Kubelets
 
 CLASS = node_class("LocalNodeClass")
@@ -36,40 +37,13 @@ FAST = ControllerSettings(
 """The same program with less patience."""
 
 
-@dataclass
-class Credential:
-    """A way to join that hides nothing."""
-
-    node_name: str
-
-    def boot_plan(self, settings: NodeSettings) -> BootPlan:
-        raise AssertionError("the cloud boots nothing")
-
-
-@dataclass
-class Doorman:
-    """The joiner: remembers whom it gave a credential and whom it was taken from."""
-
-    given: dict[str, str] = field(default_factory=dict)
-
-    async def bootstrap(self, claim: NodeClaim) -> Credential:
-        self.given[claim.metadata.uid] = claim.name
-        return Credential(claim.name)
-
-    async def joined(self, claim: NodeClaim) -> None:
-        self.given.pop(claim.metadata.uid, None)
-
-    async def forget(self, claim_uid: str) -> None:
-        self.given.pop(claim_uid, None)
-
-
 class Stage:
     def __init__(self, kubeconfig: Path, admin: KubeClient, namespace: str, directory: Path) -> None:
         self.admin, self.namespace = admin, namespace
         self.cloud = Cloud(directory)
         self.kubelets = Kubelets(admin, self.cloud)
         self.doorman = Doorman()
-        self.credentials = load_kubeconfig(kubeconfig)
+        self.kubeconfig, self.credentials = kubeconfig, load_kubeconfig(kubeconfig)
 
     @contextlib.asynccontextmanager
     async def controller(
@@ -101,6 +75,16 @@ class Stage:
                 outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         if isinstance(outcomes[0], Exception):
             raise outcomes[0]
+
+    @contextlib.asynccontextmanager
+    async def machines(self) -> AsyncIterator[None]:
+        """Only the kubelets."""
+        task = asyncio.create_task(self.kubelets.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def node_class(self, name: str = "default") -> None:
         await self.admin.apply(CLASS, {"metadata": {"name": name}, "spec": {}}, field_manager="test")

@@ -78,18 +78,16 @@ async def test_the_providers_word_alone_destroys_nothing(stage: Stage) -> None:
     """Its list lacks the machine, but the kubelet answers."""
     async with stage.controller() as program:
         name = await served(stage)
-        record = stage.cloud.records()[0]
-        stage.kubelets.deaf = True
-        stage.cloud.vanish(record["provider_id"])
-        lists = stage.cloud.calls.count("list")
-        program.collection.trigger()
-        await stage.until("a round is over", lambda: stage.cloud.calls.count("list") > lists)
-        await asyncio.sleep(0.5)
-        assert await exists(stage, name)
-        claim = (await stage.claims())[0]
-        assert claim.metadata.deletion_timestamp is None
-        stage.cloud.restore(record)
-        stage.kubelets.deaf = False
+        async with stage.kubelets.at_work:
+            record = stage.cloud.records()[0]
+            stage.cloud.vanish(record["provider_id"])
+            lists = stage.cloud.calls.count("list")
+            program.collection.trigger()
+            await stage.until("a round is over", lambda: stage.cloud.calls.count("list") > lists)
+            await asyncio.sleep(0.5)
+            (claim,) = await stage.claims()
+            assert (claim.name, claim.metadata.deletion_timestamp) == (name, None)
+            stage.cloud.restore(record)
 
 
 async def test_nothing_is_destroyed_while_the_provider_can_not_be_counted(stage: Stage) -> None:

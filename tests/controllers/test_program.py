@@ -388,3 +388,23 @@ async def test_a_claim_written_by_hand_is_served_like_any_other(stage: Stage) ->
 async def _class_is_ready(stage: Stage) -> bool:
     body = await stage.admin.get(CLASS, "default")
     return any(each["status"] == "True" for each in body.get("status", {}).get("conditions", ()))
+
+
+async def test_what_another_karpenter_manages_is_left_alone(stage: Stage) -> None:
+    foreign = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
+    await stage.node_class()
+    await stage.pool("foreign", template={"nodeClassRef": foreign})
+    body = {
+        **NodeClaim.type_meta(),
+        "metadata": {"name": "foreign-1"},
+        "spec": {"requirements": [], "nodeClassRef": foreign},
+    }
+    async with stage.controller():
+        await stage.admin.create(NODECLAIMS, body)
+        await stage.pool()
+        await stage.pod("web")
+        await until_running(stage, "web")
+        claim = await stage.admin.get(NODECLAIMS, "foreign-1")
+        assert "finalizers" not in claim["metadata"]
+        assert not claim.get("status", {}).get("conditions")
+        assert not (await stage.admin.get(NODEPOOLS, "foreign")).get("status", {}).get("conditions")
