@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 import yaml
 
+from autonodes.components import locate
 from autonodes.kube.client import KubeClient
 from autonodes.provider import (
     BootFile,
@@ -30,6 +32,7 @@ from autonodes.provider import (
 )
 from joiner.oci import Image, write_archive
 from providers.local import LocalProvider, cgroups
+from providers.local.provider import BINARIES
 
 GIB = 2**30
 NODE_CLASS: Mapping[str, Any] = {"metadata": {"name": "default"}, "spec": {}}
@@ -50,10 +53,13 @@ version = 3
 """
 
 
+@functools.cache
 def component_dirs() -> tuple[Path, ...]:
-    """From AUTONODES_COMPONENTS, and PATH."""
-    search = os.environ.get("AUTONODES_COMPONENTS", "") + os.pathsep + os.environ.get("PATH", "")
-    return tuple(Path(each) for each in search.split(os.pathsep) if each)
+    """From AUTONODES_COMPONENTS and then the cache; the test fails without."""
+    found, missing = locate(BINARIES)
+    if missing:
+        raise AssertionError(f"no {', '.join(map(str, missing))}: `autonodes components --fetch` gets them")
+    return tuple(dict.fromkeys(binary.path.parent for binary in found.values()))
 
 
 @dataclass(frozen=True)

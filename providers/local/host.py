@@ -70,7 +70,8 @@ def find_binaries(names: Iterable[str], directories: Sequence[Path]) -> dict[str
     missing = [name for name, path in found.items() if path is None]
     if missing:
         raise EnvironmentFault(
-            f"components are missing: {', '.join(missing)}", f"`autonodes components` gets them (looked in {search})"
+            f"components are missing: {', '.join(missing)}",
+            f"`autonodes components --fetch` gets them (looked in {search})",
         )
     return {name: str(Path(path).resolve()) for name, path in found.items() if path}
 

@@ -2,8 +2,12 @@
 
 Importing an archive takes longer than booting a node. So a throw-away containerd imports and unpacks all of them
 into a directory, which a new machine then gets a copy of: blobs and unpacked layers as hard links, the databases
-for real. The directory is named by what went into it; it is written aside and renamed when it is on disk, and
+for real. The directory is named by what went into it; it is written aside and renamed when it is whole, and
 another set of images makes another one.
+
+Whole is not yet on disk, and the wait for that is long on a busy disk. So the directory is used at once, with a mark of
+this host's boot in it; a mark that holds for ever replaces it when the disk has everything. After a crash of the host
+between the two it is made anew.
 
 The throw-away containerd lives in namespaces of its own and ends with whoever started it, with all its mounts.
 """
@@ -21,6 +25,12 @@ from pathlib import Path
 from typing import Final
 
 from autonodes.core.errors import EnvironmentFault
+from providers.local.lan import run
+from providers.local.machine.identity import boot_id
+
+ROOT: Final = "root"
+_MARK: Final = "complete"
+_ON_DISK: Final = "on disk"
 
 _FORMAT: Final = "1"
 """Change it when what is made here changes."""
@@ -73,17 +83,26 @@ class ImageStore:
         :raises EnvironmentFault: the images can't be imported
         """
         done = self._directory / await asyncio.to_thread(fingerprint, self._archives)
-        if not done.exists():
+        if not _usable(done):
+            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
             aside = done.with_name(f".{done.name}.new")
-            await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
-            (aside / "root").mkdir(parents=True)
+            (aside / ROOT).mkdir(parents=True)
             await self._import(aside, lock)
-            await self._finish(aside, done)
-        return done
+            await asyncio.to_thread(_finish, aside, done)
+        return done / ROOT
+
+    async def settle(self, lock: int) -> None:
+        """Wait until what `ensure` has made is on disk, and say so there.
+
+        :raises CommandError: the disk has a fault
+        """
+        for mark in await asyncio.to_thread(_unsettled, self._directory):
+            await run("sync", "--file-system", str(mark), lock=lock)
+            await asyncio.to_thread(mark.write_text, _ON_DISK, encoding="ascii")
 
     async def _import(self, aside: Path, lock: int) -> None:
         config = aside / "config.toml"
-        config.write_text(_CONFIG.format(root=aside / "root"), encoding="utf-8")
+        config.write_text(_CONFIG.format(root=aside / ROOT), encoding="utf-8")
         path = os.pathsep.join(
             [
                 *dict.fromkeys(str(Path(binary).parent) for binary in self._binaries.values()),
@@ -111,18 +130,24 @@ class ImageStore:
                 f"see {aside / 'log'}; is the disk full, or an archive damaged?",
             )
 
-    async def _finish(self, aside: Path, done: Path) -> None:
-        root = aside / "root"
-        for entry in root.iterdir():
-            if entry.name not in _KEPT:
-                await asyncio.to_thread(shutil.rmtree, entry)
-        # the rename may reach the disk before the files do
-        sync = await asyncio.create_subprocess_exec("sync", "--file-system", str(root))
-        await sync.wait()
-        root.rename(done)
-        for other in self._directory.iterdir():
-            if other != done:
-                await asyncio.to_thread(shutil.rmtree, other, ignore_errors=True)
+
+def _usable(done: Path) -> bool:
+    try:
+        return (done / _MARK).read_text(encoding="ascii") in (_ON_DISK, boot_id())
+    except FileNotFoundError:
+        return False
+
+
+def _unsettled(directory: Path) -> list[Path]:
+    return [mark for mark in directory.glob(f"*/{_MARK}") if mark.read_text(encoding="ascii") != _ON_DISK]
+
+
+def _finish(aside: Path, done: Path) -> None:
+    for entry in (aside / ROOT).iterdir():
+        if entry.name not in _KEPT:
+            shutil.rmtree(entry)
+    (aside / _MARK).write_text(boot_id(), encoding="ascii")
+    aside.rename(done)
 
 
 def fingerprint(archives: Sequence[Path]) -> str:

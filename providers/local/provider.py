@@ -41,8 +41,9 @@ from autonodes.provider import (
     ProviderID,
     RepairPolicy,
 )
-from providers.local import catalogue, cgroups, host, lan, launching, programs, removal
+from providers.local import catalogue, cgroups, host, launching, programs, removal
 from providers.local.images import ImageStore
+from providers.local.lan import CommandError, Lan, address_of, run
 from providers.local.launching import LaunchError
 from providers.local.machine.order import Order
 from providers.local.records import Record, Records, is_uid
@@ -86,7 +87,7 @@ class LocalProvider:
         key = hashlib.sha256(f"{context.cluster}\0{context.state_dir.resolve()}".encode()).hexdigest()[:8]
         self.group: Final = f"{cgroups.ROOT}/{context.cluster}-{key}"
         self._records = Records(self._directory)
-        self._lan = lan.Lan(
+        self._lan = Lan(
             self._directory / "lan",
             key=key,
             uplink=context.uplink,
@@ -95,6 +96,7 @@ class LocalProvider:
         self.link: Final = self._lan.link
         self._binaries: dict[str, str] = {}
         self._images: asyncio.Task[str] | None = None
+        self._settling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         host.check_root(os.geteuid())
@@ -108,9 +110,10 @@ class LocalProvider:
         self._prepare_images()
 
     async def close(self) -> None:
-        if self._images is not None:
-            self._images.cancel()
-            await asyncio.wait([self._images])
+        tasks = [task for task in (self._images, self._settling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def purge(self) -> None:
         """Remove everything that this provider has made on this host for the cluster. Safe to repeat.
@@ -127,7 +130,7 @@ class LocalProvider:
             await removal.remove_group(f"{self.group}/{name}")
         async with self._records.lock_shared("lan") as lock:
             await self._lan.remove(lock)
-            await lan.run("rm", "-rf", "--one-file-system", str(self._directory), lock=lock)
+            await run("rm", "-rf", "--one-file-system", str(self._directory), lock=lock)
 
     async def validate(self, node_class: Mapping[str, Any]) -> None:
         size = host.size(self._directory)
@@ -222,7 +225,7 @@ class LocalProvider:
             cpu=instance_type.capacity["cpu"],
             memory=instance_type.capacity["memory"],
             pods=instance_type.capacity["pods"],
-            address=lan.address_of(request.claim_uid, taken),
+            address=address_of(request.claim_uid, taken),
             node_class_hash=catalogue.static_hash(request.node_class),
             created_at=self._now(),
         )
@@ -233,7 +236,7 @@ class LocalProvider:
             async with self._records.lock_shared("lan") as lan_lock:
                 await self._lan.ensure(lan_lock)
             await launching.launch(self._records, record, self._order(record, request, images))
-        except (EnvironmentFault, LaunchError, lan.CommandError, OSError) as error:
+        except (EnvironmentFault, LaunchError, CommandError, OSError) as error:
             await self._remove(record.claim_uid, lock)
             raise CreateError("LaunchFailed", f"the machine did not start: {error}") from error
 
@@ -290,7 +293,14 @@ class LocalProvider:
             return ""
         store = ImageStore(self._directory / "images", archives=self._context.images, binaries=self._binaries)
         async with self._records.lock_shared("images") as lock:
-            return str(await store.ensure(lock))
+            root = str(await store.ensure(lock))
+        self._settling = asyncio.create_task(self._settle(store))
+        return root
+
+    async def _settle(self, store: ImageStore) -> None:
+        with contextlib.suppress(CommandError):  # the next start tries again
+            async with self._records.lock_shared("images") as lock:
+                await store.settle(lock)
 
     def _memory_bound(self) -> int:
         if (given := self._context.options.get("memory")) is not None:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from local_machines import Cluster, cluster, component_dirs, image_archives
+from local_machines import Cluster, cluster, image_archives
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +17,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
 @pytest.fixture
 async def local(tmp_path: Path) -> AsyncIterator[Cluster]:
     """A cluster that has no machines yet, and no images for them."""
-    _need_root_and_components()
+    _need_root()
     async with cluster(tmp_path) as made:
         yield made
     assert made.leftovers() == []
@@ -27,14 +26,12 @@ async def local(tmp_path: Path) -> AsyncIterator[Cluster]:
 @pytest.fixture
 async def stocked(tmp_path: Path, images: tuple[Path, ...]) -> AsyncIterator[Cluster]:
     """A cluster that has no machines yet, but images for them."""
-    _need_root_and_components()
+    _need_root()
     async with cluster(tmp_path, images=images) as made:
         yield made
     assert made.leftovers() == []
 
 
-def _need_root_and_components() -> None:
+def _need_root() -> None:
     if os.geteuid() != 0:
         pytest.skip("nodes in namespaces need root")
-    if shutil.which("kubelet", path=os.pathsep.join(map(str, component_dirs()))) is None:
-        pytest.skip("no kubelet: set AUTONODES_COMPONENTS to the directory that holds the components")

@@ -103,7 +103,7 @@ async def test_images_whose_import_was_killed_are_imported_again(stocked: Cluste
     await stocked.provider.close()  # it has begun with them
     shutil.rmtree(stocked.context.state_dir / "local" / "images", ignore_errors=True)
     uid = str(uuid.uuid4())
-    assert await killed(stocked, uid, "create", die="before providers.local.images:ImageStore._finish") == -9
+    assert await killed(stocked, uid, "create", die="before providers.local.images:_finish") == -9
     await assert_one_machine(stocked, uid)
 
 
