@@ -142,17 +142,24 @@ class _Run:
             await self._start_controller(applier)
 
     async def _install(self, applier: Applier) -> None:
+        import asyncio
+
         from autonodes.api.crds import crds
 
+        add_ons = compose.add_ons(self._record, self._components)
+        images = asyncio.create_task(asyncio.to_thread(self._make_images)) if add_ons else None
         with self._steps.step("custom resources") as step:
             count = await applier.install_crds(crds())
             await applier.apply(compose.control_plane_rights())
             step.said = f"{count} kinds"
-        if add_ons := compose.add_ons(self._record, self._components):
+        if images is not None:
             with self._steps.step("add-ons") as step:
                 step.said = f"{await applier.apply(add_ons)} objects"
             with self._steps.step("images") as step:
-                step.said = f"{len(compose.make_images(self._cluster, self._components))}, from the components"
+                step.said = f"{await images}, from the components"
+
+    def _make_images(self) -> int:
+        return len(compose.make_images(self._cluster, self._components))
 
     async def _start_controller(self, applier: Applier) -> None:
         from autonodes.api import autonodes
