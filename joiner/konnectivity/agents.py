@@ -4,6 +4,9 @@ A host is either an address, a service's DNS name, or the name of a node: kube-a
 others for the cluster's network (webhooks by URL go out through its control plane egress). A node can be reached
 through its own agent only, for its address may be the same as another's behind another NAT; so without that agent the
 dial fails at once and says so. Everything else is inside the cluster's network, which any agent reaches.
+
+An API server that prefers nodes' addresses to their names works too, as long as no two nodes have the same: an address
+that several nodes' agents claim is refused, for there is no telling which of them is meant.
 """
 
 from __future__ import annotations
@@ -53,6 +56,9 @@ class Agents:
         """
         by_address = is_ip(host)
         own = [agent for agent in self._all if host in (agent.addresses if by_address else agent.hosts)]
+        if len({agent.hosts for agent in own}) > 1:
+            nodes = ", ".join(sorted({name for agent in own for name in agent.hosts}))
+            raise NoAgentError(f"address {host} is that of several nodes ({nodes}): it can only be dialled by name")
         if own:
             return _preferred(own)[-1]
         if not by_address and not host.rstrip(".").endswith(self._service_suffixes):

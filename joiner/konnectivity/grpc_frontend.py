@@ -4,9 +4,13 @@ One stream is one connection. Upstream's client puts a whole new gRPC connection
 nobody reads for 10 s, and can't half-close: the end of the target's data is therefore the end of the connection for
 it. A client that half-closes its gRPC stream without CLOSE_REQ passes the end of its own data on.
 
-Data is merged up to a chunk in both directions, as each message costs the same whatever its size. kube-apiserver sends
-one message per TLS record; a full record is held back for a millisecond, so that what follows it can join. That makes a
-bulk transfer twice as fast and leaves small messages alone.
+The last word is CLOSE_RSP, but the stream is the client's to end: its writes fail from the moment that the stream is
+over, and kube-apiserver takes a failed write for the end of a connection of which it has not read everything yet.
+For the same reason the client gets small packets; it queues up to ten, and drops them then.
+
+Data is merged, as each message costs the same whatever its size. kube-apiserver sends one message per TLS record; a
+full record is held back for a millisecond, so that what follows it can join. That makes a bulk transfer twice as fast
+and leaves small messages alone.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from joiner.konnectivity.agents import NoAgentError
 from joiner.konnectivity.backend import Dial, Frontend
@@ -36,6 +41,9 @@ from joiner.konnectivity.transport import CHUNK, MERGE_DELAY, MERGED, RECORD, ST
 
 Dialer = Callable[[str, Frontend], Dial]
 """Starts a dial of ``host:port`` for a frontend. Raises NoAgentError."""
+
+CLIENT_CHUNK: Final = 32 << 10
+"""Bytes of the largest packet to a client."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +70,8 @@ class GrpcFrontend:
         try:
             with contextlib.suppress(*STREAM_ERRORS):
                 await self._write_stream()
+                self._give_up("the target sends no more")
+                await reader
         finally:
             reader.cancel()
             self._give_up("the client is gone")
@@ -117,6 +127,8 @@ class GrpcFrontend:
         """The connection is no more."""
         self._end(error)
         self._connection = None
+        self._incoming.clear()
+        self._room.set()
         if self._hung_up:
             self._outgoing.clear()
 
@@ -140,14 +152,14 @@ class GrpcFrontend:
             await self._stream.write(encode(self._last_word))
 
     async def _write_data(self) -> None:
-        payload = self._outgoing.take(CHUNK)
+        payload = self._outgoing.take(CLIENT_CHUNK)
         await self._stream.write(encode_data(self._number, payload))
         if self._connection:
             self._connection.written(len(payload))
 
     async def _read_stream(self) -> None:
         try:
-            while not self._incoming_ended:
+            while True:
                 raw = await self._stream.read()
                 if not isinstance(raw, bytes):
                     break
@@ -183,7 +195,7 @@ class GrpcFrontend:
             self._readable()
         elif self._merging is None:
             self._merging = asyncio.get_running_loop().call_later(MERGE_DELAY, self._readable)
-        while self._incoming.size >= CHUNK:
+        while self._connection and self._incoming.size >= CHUNK:
             self._room.clear()
             await self._room.wait()
 
@@ -219,8 +231,9 @@ class GrpcFrontend:
         self._end()
 
     def _send(self, packet: Packet) -> None:
-        self._control.append(encode(packet))
-        self._work.set()
+        if not self._outgoing_ended:
+            self._control.append(encode(packet))
+            self._work.set()
 
     def _end(self, error: str | None = None) -> None:
         """Write no more than what is queued, then CLOSE_RSP with ``error``, if there is a connection to speak of."""

@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 class HttpFrontend(SocketEndpoint):
     """The endpoint of one CONNECT request."""
 
+    patience = None
+
     def established(self, connection: Connection) -> None:
         """Answer 200, then begin."""
         self.write(_ESTABLISHED)

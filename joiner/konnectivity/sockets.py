@@ -7,7 +7,8 @@ is written at once; what the kernel does not take waits in a queue, and the conn
 
 Closing loses nothing: the queue is written out, the write side is shut, and what still arrives is read and thrown
 away until the peer closes too (closing with unread bytes would reset the connection and could take the last bytes
-with it). All of that for `LINGER` seconds at most.
+with it). A target gets `LINGER` seconds for each of the two; kube-apiserver may take its time to read, as it could with
+a connection of its own, for when it loses interest it closes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from joiner.konnectivity.connection import Connection
 
 LINGER: Final = 5.0
-"""Seconds that a closed connection may take to deliver its last bytes."""
+"""Seconds without progress after which a closed connection is given up."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
 _VECTORS: Final = 16
@@ -41,6 +42,9 @@ class SocketEndpoint:
     """:param sock: connected; becomes non-blocking and belongs to the endpoint
     :param received: bytes that were read from it already
     """
+
+    patience: float | None = LINGER
+    """Seconds that a peer may leave the last bytes unread; None: as long as it lives."""
 
     def __init__(self, sock: socket.socket, *, received: bytes = b"") -> None:
         sock.setblocking(False)
@@ -119,8 +123,9 @@ class SocketEndpoint:
             return
         self._connection, self._closing = None, True
         self._loop.remove_reader(self._socket)
-        self._deadline = self._loop.call_later(LINGER, self.abort)
-        if not self._queue:
+        if self._queue:
+            self._extend_deadline(self.patience)
+        else:
             self._flushed()
 
     def abort(self) -> None:
@@ -130,6 +135,11 @@ class SocketEndpoint:
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._release()
+
+    def _extend_deadline(self, seconds: float | None) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self._loop.call_later(seconds, self.abort)
 
     def _first_bytes(self, limit: int) -> bytes:
         first, self._received = self._received[:limit], self._received[limit:]
@@ -172,6 +182,8 @@ class SocketEndpoint:
         if rest:
             self._queue[0] = self._queue[0][rest:]
         self._written(sent)
+        if self._closing:
+            self._extend_deadline(self.patience)
         if not self._queue:
             self._loop.remove_writer(self._socket)
             self._flushed()
@@ -182,6 +194,7 @@ class SocketEndpoint:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
         if self._closing:
+            self._extend_deadline(LINGER)
             self._loop.add_reader(self._socket, self._discard)
             self._discard()
         elif self._connection:

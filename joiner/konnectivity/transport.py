@@ -29,8 +29,8 @@ STREAM_ERRORS: Final = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateE
 AUDIENCE: Final = "system:konnectivity-server"
 """The audience of an agent's service account token, as upstream's manifests ask for it."""
 
-DEFAULT_WINDOW: Final = 1 << 20
-"""Bytes. Bounds the memory of a stalled connection, and the speed of one to a window per round trip: 100 MB/s at 10 ms.
+DEFAULT_WINDOW: Final = 2 << 20
+"""Bytes. Bounds the memory of a stalled connection, and the speed of one to a window per round trip: 100 MB/s at 20 ms.
 """
 
 CHUNK: Final = 256 << 10

@@ -52,6 +52,17 @@ async def test_an_address_goes_to_the_agent_that_has_it() -> None:
     assert agents.route("fd00::2") is two
 
 
+async def test_an_address_of_several_nodes_is_refused() -> None:
+    agents = registry(agent("node-2", addresses=("10.0.2.15",)), agent("node-1", addresses=("10.0.2.15",)))
+    with pytest.raises(NoAgentError, match=r"10\.0\.2\.15 is that of several nodes \(node-1, node-2\)"):
+        agents.route("10.0.2.15")
+
+
+async def test_an_address_of_several_agents_of_one_node_is_not_ambiguous() -> None:
+    old, new = (agent("node-1", addresses=("10.0.2.15",)) for _ in range(2))
+    assert registry(old, new).route("10.0.2.15") is new
+
+
 @pytest.mark.parametrize("host", ["10.96.0.1", "fd00::9", "hook.default.svc", "hook.default.svc.cluster.local"])
 async def test_addresses_and_services_go_to_any_agent(host: str) -> None:
     one, two = agent("node-1"), agent("node-2")

@@ -31,6 +31,12 @@ async def dial(client: GrpcClient, address: str, random: int = 7) -> int:
     return response.connection
 
 
+async def ended(client: GrpcClient) -> None:
+    """The server has said all, and ends the stream as soon as the client does."""
+    await client.call.done_writing()
+    assert await client.receive() is None
+
+
 async def receive_data(client: GrpcClient, number: int, size: int) -> bytes:
     received = b""
     while len(received) < size:
@@ -55,7 +61,7 @@ async def test_a_close_is_answered_and_ends_the_stream(site: Site, tunnel: Tunne
         number = await dial(client, f"node-1:{port}")
         await client.send(CloseRequest(number))
         assert await client.receive() == CloseResponse(number)
-        assert await client.receive() is None
+        await ended(client)
         assert await client.call.code() is grpc.StatusCode.OK
     await until(lambda: tunnel.connections == 0)
     assert not any(link.connections for link in agent.links.values())
@@ -90,8 +96,26 @@ async def test_the_targets_last_data_comes_before_the_close(site: Site, tunnel: 
         number = await dial(client, f"node-1:{port}")
         await receive_data(client, number, 1_000_000)
         assert await client.receive() == CloseResponse(number)
-        assert await client.receive() is None
+        await ended(client)
     await until(lambda: tunnel.connections == 0)
+
+
+async def test_the_stream_is_the_clients_to_end(site: Site, tunnel: Tunnel) -> None:
+    """A client whose writes fail forgets what it has not read yet, so none may fail before it has read all."""
+    await tunnel.add_agent()
+
+    async def say_and_go(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"bye")
+        writer.close()
+
+    async with target(say_and_go) as port, GrpcClient(site.uds) as client:
+        number = await dial(client, f"node-1:{port}")
+        assert await receive_data(client, number, 3) == b"bye"
+        assert await client.receive() == CloseResponse(number)
+        for _ in range(100):
+            await client.send(Data(number, bytes(100_000)))
+        assert not client.call.done()
+        await ended(client)
 
 
 async def test_small_records_are_merged_and_keep_their_order(site: Site, tunnel: Tunnel) -> None:
@@ -143,7 +167,7 @@ async def test_a_refused_target_fails_the_dial(site: Site, tunnel: Tunnel) -> No
         assert response.random == 9
         assert response.connection == 0
         assert "node-1:1" in response.error
-        assert await client.receive() is None
+        await ended(client)
 
 
 async def test_a_node_without_agent_fails_the_dial_at_once(site: Site, tunnel: Tunnel) -> None:
@@ -250,7 +274,7 @@ async def test_a_dial_given_up_leaves_nothing(site: Site, tunnel: Tunnel, monkey
         await client.send(DialRequest(7, "node-1:80"))
         await dialing.wait()
         await client.send(CloseDial(7))
-        assert await client.receive() is None
+        await ended(client)
     await cancelled.wait()
     assert not any(backend.dials for backend in tunnel.server.agents)
 

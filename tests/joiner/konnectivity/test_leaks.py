@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -51,8 +52,7 @@ async def through_grpc(channel: grpc.aio.Channel, number: int, port: str) -> Non
     await call.write(encode(DialRequest(number, f"node-1:{port}")))
     if number % 4 == 0:
         await call.write(encode(CloseDial(number)))
-        while await call.read() is not grpc.aio.EOF:
-            pass
+        await end(call)
         return
     response = decode(await call.read())
     assert isinstance(response, DialResponse)
@@ -63,6 +63,13 @@ async def through_grpc(channel: grpc.aio.Channel, number: int, port: str) -> Non
     assert decode(await call.read()) == Data(response.connection, b"hello")
     await call.write(encode(CloseRequest(response.connection)))
     assert decode(await call.read()) == CloseResponse(response.connection)
+    await end(call)
+
+
+async def end(call: Any) -> None:
+    await call.done_writing()
+    while await call.read() is not grpc.aio.EOF:
+        pass
 
 
 async def repeat(count: int, connect: Callable[[int], Awaitable[None]]) -> None:

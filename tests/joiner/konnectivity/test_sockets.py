@@ -87,12 +87,36 @@ async def test_a_close_lets_go_of_the_socket_when_the_peer_does(pair: Pair) -> N
 
 
 async def test_a_close_waits_for_a_peer_for_a_while_only(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("joiner.konnectivity.sockets.LINGER", 0.05)
+    monkeypatch.setattr(SocketEndpoint, "patience", 0.05)
     endpoint, _ = attached(pair)
     endpoint.write(bytes(20 << 20))
     endpoint.close()
     await until(lambda: pair[0].fileno() < 0)
     assert endpoint.backlog == 0
+
+
+async def test_a_peer_that_reads_slowly_gets_everything(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SocketEndpoint, "patience", 0.5)
+    endpoint, _ = attached(pair)
+    endpoint.write(bytes(4 << 20))
+    endpoint.close()
+    received = 0
+    while received < 4 << 20:
+        received += len(await asyncio.get_running_loop().sock_recv(pair[1], 2 << 20))
+        await asyncio.sleep(0.01)
+    assert await read_all(pair[1]) == 0
+
+
+async def test_a_patient_endpoint_waits_as_long_as_its_peer_lives(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SocketEndpoint, "patience", None)
+    monkeypatch.setattr("joiner.konnectivity.sockets.LINGER", 0.01)
+    endpoint, _ = attached(pair)
+    endpoint.write(bytes(20 << 20))
+    endpoint.close()
+    await asyncio.sleep(0.1)
+    assert pair[0].fileno() >= 0
+    pair[1].close()
+    await until(lambda: pair[0].fileno() < 0)
 
 
 async def test_an_abort_closes_at_once() -> None:
