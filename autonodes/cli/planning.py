@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from autonodes.cli import ports, state, uplinks
+from autonodes.cli import ports, reservations, state, uplinks
 from autonodes.cli.settings import Settings
 from autonodes.cli.state import Cluster, Record
 from syncer.controlplane import apiserver, processes
@@ -38,16 +38,24 @@ def choose(cluster: Cluster, settings: Settings, components: Sequence[Path]) -> 
             port=settings.port or before.port,
             components=given or before.components,
         )
+    with reservations.choosing():
+        record = _first_choice(cluster, settings, given)
+        reservations.reserve(cluster.run_dir, (record.port, record.konnectivity_port))
+    return record
+
+
+def _first_choice(cluster: Cluster, settings: Settings, components: tuple[str, ...]) -> Record:
     others = [record for other in state.clusters() if other.name != cluster.name and (record := other.record())]
-    reserved = {port for other in others for port in (other.port, other.konnectivity_port)}
+    taken = reservations.reserved(cluster.run_dir)
+    taken |= {port for other in others for port in (other.port, other.konnectivity_port)}
     address = settings.bind_address
-    port = settings.port or ports.free_port(API_PORT, address=address, reserved=reserved)
+    port = settings.port or ports.free_port(API_PORT, address=address, reserved=taken)
     return Record(
         port=port,
-        konnectivity_port=ports.free_port(KONNECTIVITY_PORT, address=address, reserved=reserved | {port}),
+        konnectivity_port=ports.free_port(KONNECTIVITY_PORT, address=address, reserved=taken | {port}),
         uplink=uplinks.choose_uplink(str(cluster.directory), taken=(other.uplink for other in others)),
         settings=settings,
-        components=given,
+        components=components,
     )
 
 

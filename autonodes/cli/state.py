@@ -89,7 +89,7 @@ class Cluster:
 
     def exists(self) -> bool:
         """Whether anything of it is on the disk."""
-        return self.directory.exists()
+        return self.directory.exists() or self.run_dir.exists()
 
     def record(self) -> Record | None:
         """None before the first `up` has got that far.

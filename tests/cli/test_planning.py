@@ -20,9 +20,11 @@ BINARIES = ("kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTONODES_HOME", str(tmp_path))
-    return tmp_path
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("AUTONODES_HOME", str(tmp_path / "home"))
+    yield tmp_path / "home"
+    for name in ("a", "b"):
+        state.cluster(name).remove()
 
 
 @pytest.fixture
@@ -59,6 +61,16 @@ def test_two_clusters_share_nothing(home: Path) -> None:
         state.cluster(name).remember(records[-1])
     chosen = [each for record in records for each in (record.port, record.konnectivity_port, record.uplink)]
     assert len(set(chosen)) == 6
+
+
+def test_two_that_come_up_at_once_in_two_homes_choose_different_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = planning.choose(state.cluster("a"), KWOK, ())  # not remembered, not listening
+    monkeypatch.setenv("AUTONODES_HOME", str(tmp_path / "other"))
+    second = planning.choose(state.cluster("a"), KWOK, ())
+    state.cluster("a").remove()
+    assert len({first.port, first.konnectivity_port, second.port, second.konnectivity_port}) == 4
 
 
 def test_a_port_in_the_file_is_the_port(listener: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ RECORD = Record(port=6443, konnectivity_port=8132, uplink="100.64.0.0/30", setti
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTONODES_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with monkeypatch.context() as patched:
+        patched.setenv("AUTONODES_HOME", str(tmp_path / "home"))
+        yield tmp_path / "home"
+        state.cluster("a").remove()
 
 
 def test_what_is_remembered_comes_back(home: Path) -> None:

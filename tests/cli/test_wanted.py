@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,10 @@ TWO_PROVIDERS = "privateNodes: {autoNodes: [{provider: kwok, dynamic: [{name: a}
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("AUTONODES_HOME", str(tmp_path / "home"))
-    return state.cluster("a")
+    yield state.cluster("a")
+    state.cluster("a").remove()
 
 
 @pytest.fixture
