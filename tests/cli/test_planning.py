@@ -67,9 +67,10 @@ def test_two_that_come_up_at_once_in_two_homes_choose_different_ports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = planning.choose(state.cluster("a"), KWOK, ())  # not remembered, not listening
-    monkeypatch.setenv("AUTONODES_HOME", str(tmp_path / "other"))
-    second = planning.choose(state.cluster("a"), KWOK, ())
-    state.cluster("a").remove()
+    with monkeypatch.context() as patched:
+        patched.setenv("AUTONODES_HOME", str(tmp_path / "other"))
+        second = planning.choose(state.cluster("a"), KWOK, ())
+        state.cluster("a").remove()
     assert len({first.port, first.konnectivity_port, second.port, second.konnectivity_port}) == 4
 
 
