@@ -2,7 +2,10 @@
 
 One task a claim. It looks at the API server's copy, does the next step, and sleeps until something happens to the claim
 or its node, or a deadline is near. A step that fails is repeated with growing pauses; nothing but the claim's end makes
-the task end. A quiet claim (initialized, its node there) costs no request.
+the task end. A quiet claim (initialized, its node there) costs no request, nor does the look that a claim's own last
+write brings about: the copy that came back with the write is still the newest.
+
+A few claims are looked at at a time, however many there are: the rest of the program shares the event loop.
 
 Deleting a Node means to have neither it nor its machine: its claim is deleted, and `termination` does the rest.
 """
@@ -41,8 +44,21 @@ class Step(Protocol):
         ...
 
 
+class Gated:
+    """A step that is taken for a few claims at a time."""
+
+    def __init__(self, step: Step, gate: asyncio.Semaphore) -> None:
+        self._step, self._gate = step, gate
+
+    async def run(self, claim: NodeClaim) -> NodeClaim:
+        async with self._gate:
+            return await self._step.run(claim)
+
+
 class Lifecycle:
-    """:param steps: in order; each checks for itself whether it is its turn"""
+    """:param steps: in order; each checks for itself whether it is its turn
+    :param gate: bounds how many claims are looked at at a time
+    """
 
     def __init__(
         self,
@@ -53,10 +69,12 @@ class Lifecycle:
         steps: tuple[Step, ...],
         liveness: Liveness,
         wakeups: Wakeups,
+        gate: asyncio.Semaphore,
         clock: Clock,
     ) -> None:
         self._claims, self._client, self._state, self._clock = claims, client, state, clock
-        self._steps, self._liveness, self._wakeups = steps, liveness, wakeups
+        self._steps, self._liveness, self._wakeups, self._gate = steps, liveness, wakeups, gate
+        self._newest: dict[str, NodeClaim] = {}
 
     async def live(self, name: str, uid: str, stopping: asyncio.Event) -> None:
         """Return when the claim is gone or being deleted, or after the step at which ``stopping`` was set."""
@@ -67,6 +85,7 @@ class Lifecycle:
                 pause = await self._look(name, uid)
                 backoff.reset()
             except ConflictError:
+                self._newest.pop(uid, None)
                 pause = 0.1  # somebody wrote in between: look again
             except AutonodesError as error:
                 pause = backoff.next()
@@ -75,8 +94,9 @@ class Lifecycle:
                 pause = backoff.next()
                 log.exception("%s: a defect; again in %.0f s", name, pause)
             if pause is None:
-                return
+                break
             await self._wakeups.wait(name, pause)
+        self._newest.pop(uid, None)
 
     async def _look(self, name: str, uid: str) -> float | None:
         """One look.
@@ -85,15 +105,26 @@ class Lifecycle:
         """
         if self._is_quiet(name, uid):
             return _RESYNC
-        claim = await self._claims.get(name, uid)
-        if claim is None or deleted_at(claim) is not None:
-            return None
-        if await self._liveness.enforce(claim) or await self._follow_node(claim):
-            return _RESYNC
+        async with self._gate:
+            claim = await self._get(name, uid)
+            if claim is None or deleted_at(claim) is not None:
+                return None
+            if await self._liveness.enforce(claim) or await self._follow_node(claim):
+                return _RESYNC
         for step in self._steps:
             claim = await step.run(claim)
+            self._newest[uid] = claim
         deadline = self._liveness.deadline(claim)
         return _RESYNC if deadline is None else max(0.0, min(_RESYNC, deadline.at - self._clock.now()))
+
+    async def _get(self, name: str, uid: str) -> NodeClaim | None:
+        """The copy that the last step left, if the cache knows of no other since; else the API server's."""
+        newest, cached = self._newest.get(uid), self._state.nodeclaims.get(name)
+        if newest is not None and cached is not None:
+            version = newest.metadata.resource_version
+            if cached.metadata.uid == uid and cached.metadata.resource_version == version:
+                return newest
+        return await self._claims.get(name, uid)
 
     def _is_quiet(self, name: str, uid: str) -> bool:
         claim, node = self._state.nodeclaims.get(name), self._state.nodes.get(name)

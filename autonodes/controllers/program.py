@@ -28,7 +28,7 @@ from autonodes.controllers.garbagecollection import GarbageCollection
 from autonodes.controllers.initialization import Initialization
 from autonodes.controllers.joining import Joiner
 from autonodes.controllers.launch import Launch
-from autonodes.controllers.lifecycle import Lifecycle
+from autonodes.controllers.lifecycle import Gated, Lifecycle
 from autonodes.controllers.liveness import Liveness
 from autonodes.controllers.lives import Lives
 from autonodes.controllers.nodeclasses import NodeClasses
@@ -126,17 +126,19 @@ class Program:
         claims, nodes = Claims(client, self.events, clock), Nodes(client, self.state, self.events)
         self._life_wakeups, self._end_wakeups = Wakeups(clock), Wakeups(clock)
 
+        gate = asyncio.Semaphore(settings.looks_at_once)
         lifecycle = Lifecycle(
             claims,
             client,
             self.state,
             steps=(
-                Launch(claims, providers, context.joiner, freeze, at_once=settings.launch_concurrency),
-                Registration(claims, client, self.state, context.joiner, health),
-                Initialization(claims, client, self.state),
+                Launch(claims, providers, context.joiner, freeze, at_once=settings.launches_at_once),
+                Gated(Registration(claims, client, self.state, context.joiner, health), gate),
+                Gated(Initialization(claims, client, self.state), gate),
             ),
             liveness=Liveness(claims, health, clock, settings),
             wakeups=self._life_wakeups,
+            gate=gate,
             clock=clock,
         )
         termination = Termination(
@@ -148,6 +150,7 @@ class Program:
             self.events,
             freeze,
             wakeups=self._end_wakeups,
+            gate=asyncio.Semaphore(settings.looks_at_once),
             clock=clock,
             settings=settings,
         )

@@ -35,7 +35,9 @@ class ControllerSettings:
     :param lease_duration: after so long without a renewal another controller may take the Lease
     :param lease_renewal: after so long without a renewal its holder stops; shorter than the duration
     :param lease_retry: between two renewals
-    :param launch_concurrency: launches at a time; the API server and the provider see no more than these at once
+    :param launches_at_once: purchases in flight: what a provider's API takes without throttling
+    :param looks_at_once: claims that are looked at in the same moment. More would not be faster, only hold more
+        connections (some 150 kB each) and keep the event loop from the Lease
     """
 
     batch_idle: float = 1.0
@@ -55,4 +57,5 @@ class ControllerSettings:
     lease_duration: float = LEASE_DURATION
     lease_renewal: float = RENEW_DEADLINE
     lease_retry: float = RETRY_PERIOD
-    launch_concurrency: int = 50
+    launches_at_once: int = 50
+    looks_at_once: int = 16

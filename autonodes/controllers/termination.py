@@ -12,6 +12,7 @@ the taint. A machine that is gone already, with its node not ready, is not drain
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import Final
@@ -55,12 +56,13 @@ class Termination:
         freeze: Freeze,
         *,
         wakeups: Wakeups,
+        gate: asyncio.Semaphore,
         clock: Clock,
         settings: ControllerSettings,
     ) -> None:
         self._claims, self._nodes, self._volumes = claims, nodes, volumes
         self._providers, self._joiner, self._events, self._freeze = providers, joiner, events, freeze
-        self._wakeups, self._clock, self._settings = wakeups, clock, settings
+        self._wakeups, self._gate, self._clock, self._settings = wakeups, gate, clock, settings
 
     async def run(self, name: str, uid: str) -> None:
         """Return when nothing is left but the claim and its finalizer, or not even these."""
@@ -69,7 +71,8 @@ class Termination:
         self._wakeups.register(name)
         while True:
             try:
-                pause = await self._look(name, uid, drain)
+                async with self._gate:
+                    pause = await self._look(name, uid, drain)
                 backoff.reset()
             except ConflictError:
                 pause = 0.1  # somebody wrote in between: look again

@@ -131,7 +131,7 @@ class Cloud:
         raise InsufficientCapacityError("sold out")
 
     def _write(self, request: LaunchRequest, type_: InstanceType, offering: Offering) -> dict[str, Any]:
-        identity = uuid.uuid4().hex
+        identity = f"{request.claim_uid}.{uuid.uuid4().hex}"
         record = {
             "provider_id": f"cloud://{identity}",
             "claim_uid": request.claim_uid,
@@ -161,7 +161,7 @@ class Cloud:
         return [json.loads(path.read_text()) for path in sorted(self._directory.glob("*.json"))]
 
     def _of_claim(self, uid: str) -> dict[str, Any] | None:
-        return next((record for record in self.records() if record["claim_uid"] == uid), None)
+        return next((json.loads(path.read_text()) for path in self._directory.glob(f"{uid}.*.json")), None)
 
     @property
     def purchases(self) -> list[str]:
@@ -180,7 +180,7 @@ class Cloud:
     def abandon(self, *, age: float, claim_uid: str = "nobody") -> str:
         """A machine that no claim knows of, as old as that."""
         record = {
-            "provider_id": f"cloud://{uuid.uuid4().hex}",
+            "provider_id": f"cloud://{claim_uid}.{uuid.uuid4().hex}",
             "claim_uid": claim_uid,
             "claim_name": "gone",
             "instance_type": "small",

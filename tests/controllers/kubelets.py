@@ -46,12 +46,11 @@ class Kubelets:
     async def _once(self) -> None:
         nodes = {node["metadata"]["name"]: node for node in await self._client.list(NODES)}
         machines = {record["node_name"]: record for record in self._cloud.records() if record["node_name"]}
-        for name, record in machines.items():
-            if self.join and name not in nodes:
-                await self._register(name, record)
-        for name, node in nodes.items():
-            if node["spec"].get("providerID", "").startswith("cloud://"):
-                await self._beat(node, ready=name in machines and name not in self.unready)
+        if self.join:
+            new = machines.keys() - nodes.keys()
+            await asyncio.gather(*(self._register(name, machines[name]) for name in new))
+        ours = [node for node in nodes.values() if node["spec"].get("providerID", "").startswith("cloud://")]
+        await asyncio.gather(*(self._beat(node, set(machines) - self.unready) for node in ours))
         await self._schedule(nodes)
         await self._run_pods(set(machines) - self.unready)
 
@@ -70,8 +69,9 @@ class Kubelets:
             },
         )
 
-    async def _beat(self, node: dict[str, Any], *, ready: bool) -> None:
+    async def _beat(self, node: dict[str, Any], alive: set[str]) -> None:
         name, taints = node["metadata"]["name"], node["spec"].get("taints") or []
+        ready = name in alive
         conditions = node.get("status", {}).get("conditions") or []
         wanted = "True" if ready else "Unknown"
         if not any(each["type"] == "Ready" and each["status"] == wanted for each in conditions):
