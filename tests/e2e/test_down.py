@@ -23,7 +23,13 @@ def test_down_leaves_no_process_mount_namespace_link_cgroup_or_file(tmp_path: Pa
     finally:
         down = cluster.autonodes("down", "--name", "gone")
     assert down.returncode == 0, down.stderr
-    wait_for("nothing is left", lambda: not Footprint.now().added_since(before), seconds=30)
+
+    def nothing_is_left() -> bool:
+        left = Footprint.now().added_since(before)
+        assert not left, left
+        return True
+
+    wait_for("nothing is left", nothing_is_left, seconds=30)
     assert list(tmp_path.iterdir()) == []
     again = cluster.autonodes("down", "--name", "gone")
     assert again.returncode == 0, again.stderr
