@@ -9,8 +9,9 @@ Nothing but the namespace needs to be kept: it is pinned by a bind mount, and wh
 `Lan.ensure` is level-triggered: it repairs whatever is missing.
 
 With ``egress`` this host passes the machines' packets on, so that they can pull images and reach what this host
-reaches: it turns forwarding on and has an nftables table of its own for their translation. A host whose own firewall
-drops forwarded packets needs a rule for the uplink's name there.
+reaches: forwarding is turned on, and stays on. Without it they reach this host and no further, whether it forwards for
+others or not. Either is held by an nftables table of the uplink's name on this host. A host whose own firewall drops
+forwarded packets needs a rule for the uplink there.
 """
 
 from __future__ import annotations
@@ -104,8 +105,7 @@ class Lan:
         address = f"{self._host}/{self._uplink.prefixlen}"
         await run("sh", "-ec", _HOST_LINK.format(link=self.link, address=address), lock=lock)
         await self._furnish_router(lock)
-        if self._egress:
-            await self._pass_on(lock)
+        await self._furnish_host(lock)
         self._ensured = True
 
     async def disconnect(self, address: str, lock: int) -> None:
@@ -152,10 +152,12 @@ class Lan:
         await run(*inside, "sh", "-ec", script, lock=lock)
         await run(*inside, "nft", "-f", "-", text=_ROUTER_RULES, lock=lock)
 
-    async def _pass_on(self, lock: int) -> None:
-        await run("sh", "-ec", _FORWARDING, lock=lock)
-        rules = _HOST_RULES.format(table=self._table, link=self.link, uplink=self._uplink)
-        await run("nft", "-f", "-", text=rules, lock=lock)
+    async def _furnish_host(self, lock: int) -> None:
+        rules = _HOST_RULES if self._egress else _CLOSED_HOST_RULES
+        text = rules.format(table=self._table, link=self.link, uplink=self._uplink)
+        await run("nft", "-f", "-", text=text, lock=lock)
+        if self._egress:
+            await run("sh", "-ec", _FORWARDING, lock=lock)
 
 
 async def run(*command: str, text: str = "", lock: int) -> None:
@@ -209,6 +211,10 @@ table inet router {
         type filter hook forward priority filter; policy accept;
         iifname "uplink" ct state != { established, related } drop
     }
+    chain input {
+        type filter hook input priority filter; policy accept;
+        iifname "uplink" ct state != { established, related } drop
+    }
     chain postrouting {
         type nat hook postrouting priority srcnat;
         oifname "uplink" masquerade
@@ -228,6 +234,19 @@ table inet {table} {{
     chain postrouting {{
         type nat hook postrouting priority srcnat;
         ip saddr {uplink} oifname != "{link}" masquerade
+    }}
+}}
+"""
+)
+
+_CLOSED_HOST_RULES = (
+    _DELETE_TABLE
+    + """
+table inet {table} {{
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        iifname "{link}" drop
+        oifname "{link}" drop
     }}
 }}
 """

@@ -16,6 +16,8 @@ HOST = """
 set -e
 mount -t sysfs sysfs /sys
 ip link set lo up
+echo "$1" >/proc/sys/net/ipv4/ip_forward
+shift
 touch outside
 unshare --net=outside true
 ip link add out0 type veth peer name eth0 netns "$PWD/outside"
@@ -78,6 +80,12 @@ async def main():
     router = inside("lan", lambda: serve(seen))
     assert os.read(seen[0], 2) == b"up"
     assert not well(inside("outside", lambda: dial("100.64.0.2"))), "nobody dials in"
+    try:
+        dial("100.64.0.2")
+    except OSError:
+        pass
+    else:
+        raise AssertionError("the host does not dial in either")
     os.kill(router, 9)
     os.waitpid(router, 0)
     for _ in range(2):
@@ -90,14 +98,15 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.parametrize("forwarding", ["0", "1"])
 @pytest.mark.parametrize("egress", ["egress", "none"])
-def test_machines_dial_out_only_if_they_may_and_nobody_dials_in(tmp_path: Path, egress: str) -> None:
+def test_machines_dial_out_only_if_they_may_and_nobody_dials_in(tmp_path: Path, egress: str, forwarding: str) -> None:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     done = subprocess.run(
         [
             *("unshare", "--net", "--mount", "--fork", "--kill-child"),
-            *("sh", "-c", HOST, "sh", sys.executable, "-c", SCRIPT, egress),
+            *("sh", "-c", HOST, "sh", forwarding, sys.executable, "-c", SCRIPT, egress),
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
