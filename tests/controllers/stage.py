@@ -118,6 +118,13 @@ class Stage:
     async def phase(self, name: str) -> str:
         return str((await self.admin.get(PODS, name, self.namespace))["status"].get("phase"))
 
+    async def phase_or_gone(self, name: str) -> str:
+        """ "" when there is no such pod."""
+        try:
+            return await self.phase(name)
+        except NotFoundError:
+            return ""
+
     async def claims(self) -> list[NodeClaim]:
         return [NodeClaim.from_api(body) for body in await self.admin.list(NODECLAIMS)]
 

@@ -10,7 +10,6 @@ import pytest
 
 from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE
 from autonodes.kube.client import KubeClient
-from autonodes.kube.errors import NotFoundError
 from autonodes.kube.kubeconfig import Credentials
 from autonodes.kube.resources import LEASES
 from controllers.doom import Doom, Doomed, Gate
@@ -69,17 +68,10 @@ async def _play_until_doom(plane: RunningControlPlane, stage: Stage, doom: Doom)
 
 async def _finish(stage: Stage) -> None:
     """The pod runs, the pod goes, everything goes."""
-    if await _exists(stage, "web"):
+    if await stage.phase_or_gone("web"):
         await until_running(stage, "web")
         await stage.delete_pod("web")
     await stage.until("nothing is left", stage.is_empty)
-
-
-async def _exists(stage: Stage, pod: str) -> bool:
-    try:
-        return await stage.phase(pod) != ""
-    except NotFoundError:
-        return False
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -10,13 +10,14 @@ import sys
 import pytest
 
 from autonodes.kube.client import KubeClient
-from autonodes.kube.kubeconfig import Credentials
-from autonodes.kube.resources import LEASES
+from autonodes.kube.kubeconfig import Credentials, load_kubeconfig
+from autonodes.kube.resources import LEASES, NODECLAIMS, resource_of
 from controllers.doom import Doom, Gate
 from controllers.kubelets import SCHEDULER
 from controllers.stage import Stage
 from controllers.test_program import until_running
 from controlplane import RunningControlPlane
+from syncer.controlplane import rbac
 
 pytestmark = pytest.mark.integration
 
@@ -107,3 +108,20 @@ def test_kopf_does_not_bring_the_kubernetes_client_into_memory() -> None:
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+async def test_the_controllers_own_rights_are_enough(plane: RunningControlPlane, stage: Stage) -> None:
+    for manifest in rbac.manifests():
+        await stage.admin.apply(resource_of(manifest), manifest, field_manager="test")
+    await stage.node_class()
+    await stage.pool()
+    credentials = load_kubeconfig(plane.kubeconfig_of("controller"))
+    async with stage.controller(credentials=credentials) as program:
+        await stage.pod("web", schedulerName=SCHEDULER)
+        await until_running(stage, "web")
+        (claim,) = await stage.claims()
+        await stage.admin.delete(NODECLAIMS, claim.name)
+        await stage.until("nothing is left", stage.is_empty)
+        assert await stage.phase_or_gone("web") == ""
+        await program.events.flush()
+        assert not program.events.dropped
