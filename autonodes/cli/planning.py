@@ -96,7 +96,7 @@ def _konnectivity_server(record: Record, plane: ControlPlane) -> Process:
         name="konnectivity-server",
         argv=(
             *(sys.executable, "-m", "joiner.konnectivity.server"),
-            f"--uds={plane.konnectivity_socket}",
+            f"--http-connect-uds={plane.konnectivity_socket}",
             f"--bind-address={plane.bind_address}",
             f"--agent-port={record.konnectivity_port}",
             f"--cert={plane.pki.certificate(KONNECTIVITY_SERVING)}",
