@@ -6,8 +6,9 @@ most; after `HEALTHY` seconds of life the count starts over.
 **Memory.** A Go program at rest keeps what it once needed: kube-apiserver holds 240 MB after a start for a hundred
 that it uses. A soft limit (GOMEMLIMIT) makes the runtime give that back, but a limit below what the program really
 uses makes it collect garbage all the time. So the limit begins low and grows by half whenever the process has been
-above it for `OVER_LIMIT_CHECKS` checks: by then the runtime has given up holding it, and one restart is the smaller
-evil. The grown limit stays for later starts.
+above it for `OVER_LIMIT_CHECKS` checks, or busy next to it for `BUSY_CHECKS`: the first is a runtime that has given up
+holding it, the second one that holds it at the price of a core. One restart is the smaller evil, and the grown limit
+stays for later starts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -33,6 +35,11 @@ HEALTHY = 30.0
 OVER_LIMIT_CHECKS = 3
 OVER_LIMIT = 1.1
 """Times the soft limit: a process may be this much above it, with its stacks and the program's own data."""
+BUSY_CHECKS = 6
+BUSY_CORES = 0.4
+"""Cores. Collecting without end takes half of what there is (the runtime's own bound), a server at rest a tenth."""
+NEXT_TO_LIMIT = 0.9
+"""Times the soft limit."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +63,8 @@ class Keeper:
         self._gate = asyncio.Event()
         self._child: Child | None = None
         self._closing: asyncio.Future[str] | None = None
-        self._over_limit = 0
+        self._over_limit = self._busy = 0
+        self._cpu = (0.0, 0.0)
         self._status = ProcessStatus(
             name=process.name,
             state=status.WAITING,
@@ -113,13 +121,21 @@ class Keeper:
         limit = self._status.soft_memory_mb
         if not limit or not self.ready.is_set() or self._child is None:
             return
-        above = _private_mb(self._child.pid) > limit * OVER_LIMIT
-        self._over_limit = self._over_limit + 1 if above else 0
-        if self._over_limit >= OVER_LIMIT_CHECKS:
-            self._over_limit = 0
+        private = _private_mb(self._child.pid)
+        cores = self._cores_since_last_check(self._child.pid)
+        self._over_limit = self._over_limit + 1 if private > limit * OVER_LIMIT else 0
+        self._busy = self._busy + 1 if private > limit * NEXT_TO_LIMIT and cores > BUSY_CORES else 0
+        if self._over_limit >= OVER_LIMIT_CHECKS or self._busy >= BUSY_CHECKS:
+            self._over_limit = self._busy = 0
             _log.warning("%s: needs more than %d MiB; started again with half as much more", self.process.name, limit)
             self._enter(self._status.state, soft_memory_mb=limit * 3 // 2)
             self._child.signal(signal.SIGTERM)
+
+    def _cores_since_last_check(self, pid: int) -> float:
+        """CPU seconds a second; at the first check of a process, since it was started."""
+        before, self._cpu = self._cpu, (time.monotonic(), _cpu_seconds(pid))
+        elapsed, used = self._cpu[0] - before[0], self._cpu[1] - before[1]
+        return used / elapsed if used >= 0 and elapsed > 0 else 0.0
 
     async def _live_once(self) -> str:
         """From start to end of one child; returns how it ended."""
@@ -166,6 +182,15 @@ class Keeper:
             **changes,
         )
         self._changed()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of user and system, of all threads; 0 if the process is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _private_mb(pid: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from syncer.controlplane import apiserver
 from syncer.controlplane.settings import LOOPBACK, ControlPlane
-from syncer.controlplane.tuning import SMALL_GO
+from syncer.controlplane.tuning import FRUGAL_GO
 from syncer.pki import CLUSTER_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT
 from syncer.process import Probe, Process
 
@@ -49,7 +49,7 @@ def process(plane: ControlPlane) -> Process:
             f"--node-cidr-mask-size={plane.node_cidr_mask}",
             f"--service-cluster-ip-range={plane.service_cidr}",
         ),
-        env=SMALL_GO,
+        env=FRUGAL_GO,
         after=(apiserver.NAME,),
         ready=_probe(plane),
     )

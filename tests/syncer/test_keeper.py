@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from syncer import logfiles, status
-from syncer.keeper import FIRST_DELAY, LONGEST_DELAY, OVER_LIMIT_CHECKS, Keeper, restart_delay
+from syncer.keeper import BUSY_CHECKS, FIRST_DELAY, LONGEST_DELAY, OVER_LIMIT_CHECKS, Keeper, restart_delay
 from syncer.process import Process
 
 
@@ -28,6 +28,27 @@ async def test_a_process_that_needs_more_memory_than_its_soft_limit_gets_half_as
         await _said(tmp_path / "log", "40MiB")
         await keeper.ready.wait()
         for _ in range(OVER_LIMIT_CHECKS):
+            keeper.check_memory()
+        await _said(tmp_path / "log", "60MiB")
+        assert keeper.status.soft_memory_mb == 60
+    finally:
+        await _end(keeping, keeper)
+
+
+async def test_a_process_that_is_busy_next_to_its_soft_limit_gets_half_as_much_more(tmp_path: Path) -> None:
+    script = (
+        "import os; held = b'x' * (34 << 20); print(os.environ['GOMEMLIMIT'], flush=True)\n"
+        "while os.environ['GOMEMLIMIT'] == '40MiB': pass\n"
+        "import time; time.sleep(1000)"
+    )
+    process = Process(name="collecting", argv=(sys.executable, "-c", script), soft_memory_mb=40)
+    keeper = Keeper(process, log=tmp_path / "log", changed=lambda: None)
+    keeping = asyncio.ensure_future(keeper.run(()))
+    try:
+        await _said(tmp_path / "log", "40MiB")
+        await keeper.ready.wait()
+        for _ in range(BUSY_CHECKS + 1):
+            await asyncio.sleep(0.2)  # of CPU time, which is what is looked at
             keeper.check_memory()
         await _said(tmp_path / "log", "60MiB")
         assert keeper.status.soft_memory_mb == 60
