@@ -7,6 +7,7 @@ A benchmark is a module in this folder with a docstring (its first line is shown
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
         for row in rows:
             print(json.dumps(row), flush=True)
     else:
-        _print_table(list(rows))
+        _print_tables(rows)
     return 0
 
 
@@ -53,12 +54,16 @@ def _rows(name: str, arguments: list[str]) -> Iterator[Row]:
         yield {"benchmark": name, **row, "cores": os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2)}
 
 
-def _print_table(rows: list[Row]) -> None:
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(_text(row.get(column, "")) for column in columns))
-    Console().print(table)
+def _print_tables(rows: Iterator[Row]) -> None:
+    """A table for each run of rows with the same columns, as soon as it is whole."""
+    for columns, group in itertools.groupby(rows, key=tuple):
+        table = Table(*columns)
+        for row in group:
+            table.add_row(*map(_text, row.values()))
+        console = Console()
+        if not console.is_terminal:  # a file has no edge
+            console.width = max(console.width, console.measure(table).maximum)
+        console.print(table)
 
 
 def _text(value: object) -> str:

@@ -1,11 +1,15 @@
-"""Konnectivity: raw MB/s of one connection to an echo behind an agent, beside the same connection without a tunnel.
+"""Konnectivity: MB/s of one connection through the tunnel, and of kubectl exec and logs, beside the same without it.
 
-Options: ``--rounds N`` (default 5), ``--megabytes N`` (default 200) a round. Server, agent and echo are processes of
-their own, the agent's stream is TLS. Rows: each frontend and direction, by round and as medians; then the private
-memory of server and agent at rest.
+Options: ``--rounds N`` (default 5), ``--megabytes N`` (default 200) a round, ``--part raw`` or ``--part kubectl`` for
+one of the two only. Rows by round, then medians.
+
+Raw: server, agent and target are processes of their own, the agent's stream is TLS; the first row is the private memory
+of server and agent at rest.
 
 - ``echo``: the bytes go there and back at the same time; MB/s counts them once
 - ``to_target``, ``from_target``: one direction, for which the target's one-byte answer or the end is the finish
+
+kubectl: a cluster with a node of the local provider (needs root), see `_exec`.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from typing import Any, Final
 
 import grpc
 
+from benchmarks import _exec
 from joiner.konnectivity.packets import Data, DialRequest, DialResponse, decode, encode, encode_data
 from konnectivity import Site, private_mb, processes
 
@@ -39,8 +44,12 @@ def run(arguments: list[str]) -> Iterator[Mapping[str, Any]]:
     parser = argparse.ArgumentParser(prog="hack/bench tunnel", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--megabytes", type=int, default=200)
+    parser.add_argument("--part", choices=("raw", "kubectl"))
     options = parser.parse_args(arguments)
-    yield from raw(options.rounds, options.megabytes * 1_000_000)
+    if options.part != "kubectl":
+        yield from raw(options.rounds, options.megabytes * 1_000_000)
+    if options.part != "raw":
+        yield from _exec.measure(options.rounds, options.megabytes)
 
 
 def raw(rounds: int, size: int) -> Iterator[Mapping[str, Any]]:
