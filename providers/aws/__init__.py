@@ -1,0 +1,1 @@
+"""Amazon EC2: its instance types and prices."""
