@@ -27,6 +27,13 @@ TERMINATION_TIMESTAMP: Final = "karpenter.sh/nodeclaim-termination-timestamp"
 
 EXPENDABLE: Final = "autonodes.io/expendable"
 """Pod annotation, ``"true"``: the pod waits for a node that others need; it neither buys nor holds one."""
+POD_GROUP: Final = "autonodes.io/pod-group"
+"""Pod label: the name of its group, all or nothing. On a NodeClaim an annotation: the groups that it was bought for,
+``namespace/name``, separated by commas."""
+POD_GROUP_MIN_MEMBER: Final = "autonodes.io/pod-group-min-member"
+"""Pod label: how many pods of its group must have a node before one is bought for any."""
+REQUIRED_TOPOLOGY: Final = "autonodes.io/required-topology"
+"""Pod annotation: a node label of which all pods of its group must see one value."""
 CLAIM_UID: Final = "autonodes.io/claim-uid"
 
 CAPACITY_SPOT: Final = "spot"

@@ -59,6 +59,7 @@ class Pod:
 
     uid: PodUID
     namespace: str
+    :param group: name of the PodGroup of its namespace that it belongs to (``spec.schedulingGroup``), or ""
     name: str
     requests: Resources
     required_terms: tuple[Requirements, ...] = ()
@@ -83,6 +84,7 @@ class Pod:
 
     @property
     def key(self) -> str:
+    group: str = ""
         """``namespace/name``"""
         return f"{self.namespace}/{self.name}"
 
@@ -225,6 +227,20 @@ class Snapshot:
     :param instance_types: by pool name
     :param nominations: what earlier plans promised and nobody has contradicted yet: pod → name of the node or claim.
         A pod goes where it was promised if it still fits, so that planning again never buys for it again
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodGroup:
+    """Pods that are of use only together (``scheduling.k8s.io``, KEP-4671).
+
+    :param min_count: pods that must have a node before any gets one; 0 if it is not a gang
+    :param topology_key: node label of which all its pods must see one value, or ""
+    """
+
+    namespace: str
+    name: str
+    min_count: int
+    topology_key: str = ""
+
+
     """
 
     now: float
@@ -247,6 +263,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+    groups: tuple[PodGroup, ...] = ()
 class Purchase:
     """A node to buy.
 
@@ -282,3 +299,6 @@ class Plan:
     def cost(self) -> float:
         """Dollars an hour of all purchases at their cheapest candidate."""
         return sum(purchase.price for purchase in self.purchases)
+    :param refused_groups: ``namespace/name`` of the groups of pods that can't have all they need, so that nothing is
+        bought for them
+    refused_groups: tuple[str, ...] = ()

@@ -3,7 +3,8 @@
 In this order: promises of earlier plans are kept; what fits onto existing nodes and claims in flight is placed there;
 for the rest nodes are bought (see `buying` and `greedy`); expendable pods fill what is left over on any of these; for
 what has no place the reasons are given. Everything is done once a shape and not once a pod, and every tie is broken by
-price, name or the order of the pods, so that the same snapshot always gives the same plan.
+price, name or the order of the pods, so that the same snapshot always gives the same plan. Groups of pods that are of
+use only together are seen to around all this (`gangs`).
 
 What it does not know yet: topology spread, pod affinity, preferences, volumes, ``minValues`` (which it passes on).
 """
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from autonodes.core.buying import Purchasing, Waiting
 from autonodes.core.catalog import Catalog, build_catalog
+from autonodes.core.gangs import plan_groups
 from autonodes.core.lanes import Lanes
 from autonodes.core.limits import open_ledger
 from autonodes.core.model import Plan, Pod, PodUID, Reason, Snapshot
@@ -26,6 +28,11 @@ from autonodes.core.targets import find_targets
 
 def plan(snapshot: Snapshot) -> Plan:
     """What to buy for the pods that wait, where they go, and why the others can't."""
+    return plan_groups(snapshot, _plan_pods)
+
+
+def _plan_pods(snapshot: Snapshot) -> Plan:
+    """One by one, whatever group they are in."""
     waiting = in_order(pod for pod in snapshot.pods if is_planned(pod))
     catalog = build_catalog(snapshot)
     shapes = group([pod for pod in waiting if not pod.fault])
