@@ -52,6 +52,7 @@ class Pod:
         affinity one term that is the node selector
     :param owner_kind: kind of the controlling owner (``ReplicaSet``, ``DaemonSet``, ``Node``), or ""
     :param nominated_node: ``status.nominatedNodeName``
+    :param group: name of the PodGroup of its namespace that it belongs to (``spec.schedulingGroup``), or ""
     :param fault: what in its spec makes it impossible to plan (path, value, remedy), or ""; such a pod is reported
         and the others are planned all the same
     :param started_at: when the kubelet acknowledged it
@@ -59,7 +60,6 @@ class Pod:
 
     uid: PodUID
     namespace: str
-    :param group: name of the PodGroup of its namespace that it belongs to (``spec.schedulingGroup``), or ""
     name: str
     requests: Resources
     required_terms: tuple[Requirements, ...] = ()
@@ -76,6 +76,7 @@ class Pod:
     ready: bool = False
     unschedulable: bool = False
     gated: bool = False
+    group: str = ""
     fault: str = ""
     created_at: float = 0.0
     started_at: float | None = None
@@ -84,7 +85,6 @@ class Pod:
 
     @property
     def key(self) -> str:
-    group: str = ""
         """``namespace/name``"""
         return f"{self.namespace}/{self.name}"
 
@@ -219,14 +219,6 @@ class DaemonSet:
     pod: Pod
 
 
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """All that the planner sees, at one moment.
-
-    :param pods: every pod that is not terminal, bound or not
-    :param instance_types: by pool name
-    :param nominations: what earlier plans promised and nobody has contradicted yet: pod → name of the node or claim.
-        A pod goes where it was promised if it still fits, so that planning again never buys for it again
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodGroup:
     """Pods that are of use only together (``scheduling.k8s.io``, KEP-4671).
@@ -241,6 +233,14 @@ class PodGroup:
     topology_key: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All that the planner sees, at one moment.
+
+    :param pods: every pod that is not terminal, bound or not
+    :param instance_types: by pool name
+    :param nominations: what earlier plans promised and nobody has contradicted yet: pod → name of the node or claim.
+        A pod goes where it was promised if it still fits, so that planning again never buys for it again
     """
 
     now: float
@@ -250,6 +250,7 @@ class PodGroup:
     pools: tuple[NodePool, ...]
     instance_types: Mapping[str, tuple[InstanceType, ...]]
     daemonsets: tuple[DaemonSet, ...] = ()
+    groups: tuple[PodGroup, ...] = ()
     nominations: Mapping[PodUID, str] = field(default_factory=dict)
 
 
@@ -263,7 +264,6 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-    groups: tuple[PodGroup, ...] = ()
 class Purchase:
     """A node to buy.
 
@@ -289,16 +289,16 @@ class Plan:
     """:param purchases: nodes to buy, in the order of the pods that opened them
     :param placements: pod → name of the existing node or in-flight claim that will take it
     :param unplaced: pod → why not, one reason a pool (a single one with pool "" where the pod itself is at fault)
+    :param refused_groups: ``namespace/name`` of the groups of pods that can't have all they need, so that nothing is
+        bought for them
     """
 
     purchases: tuple[Purchase, ...] = ()
     placements: Mapping[PodUID, str] = field(default_factory=dict)
     unplaced: Mapping[PodUID, tuple[Reason, ...]] = field(default_factory=dict)
+    refused_groups: tuple[str, ...] = ()
 
     @property
     def cost(self) -> float:
         """Dollars an hour of all purchases at their cheapest candidate."""
         return sum(purchase.price for purchase in self.purchases)
-    :param refused_groups: ``namespace/name`` of the groups of pods that can't have all they need, so that nothing is
-        bought for them
-    refused_groups: tuple[str, ...] = ()
