@@ -1,0 +1,109 @@
+"""A snapshot as JSON and back, so that a plan can be made again elsewhere.
+
+``decode(encode(snapshot)) == snapshot``, and lists and mappings keep their order, so a plan comes out the same byte for
+byte. A field that has its default is left out; so a snapshot that was recorded before a field existed can still be
+read, and one with a field that this release does not know is refused.
+
+The model holds nothing secret: no environment, no volumes' contents, and of annotations those that mean something here.
+
+The catalogues are written once each, however many pools sell them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from autonodes.core.errors import ConfigError
+from autonodes.core.model import InstanceType, Snapshot
+from autonodes.core.requirements import Requirement, Requirements
+
+KIND: Final = "autonodes.io/snapshot"
+FORMAT: Final = 1
+"""Goes up when what is written can no longer be read by an older release."""
+
+_CATALOGUES: Final = "instance_types"
+"""The snapshot's field that is written apart."""
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """One line of JSON."""
+    catalogues: list[tuple[InstanceType, ...]] = []
+    sells: dict[str, int] = {}
+    for pool, types in snapshot.instance_types.items():
+        if types not in catalogues:
+            catalogues.append(types)
+        sells[pool] = catalogues.index(types)
+    content = _fields(replace(snapshot, instance_types={}))
+    content.pop(_CATALOGUES)
+    document = {"kind": KIND, "format": FORMAT, "catalogues": _plain(catalogues), "sells": sells, "snapshot": content}
+    return msgspec.json.encode(document)
+
+
+def decode(text: bytes, *, source: str = "snapshot") -> Snapshot:
+    """:param source: where the text is from, for the error
+    :raises ConfigError: it is not a snapshot, of a newer format, or damaged
+    """
+    try:
+        document = msgspec.json.decode(text, type=_Document)
+    except msgspec.DecodeError as error:
+        raise ConfigError(source, None, f"is not a recorded snapshot, or damaged: {error}") from error
+    if document.format != FORMAT:
+        raise ConfigError(f"{source}.format", document.format, f"this release reads format {FORMAT}")
+    try:
+        catalogues = msgspec.convert(document.catalogues, tuple[tuple[InstanceType, ...], ...], dec_hook=_requirements)
+        types = {pool: catalogues[place] for pool, place in document.sells.items()}
+        _known(document.snapshot, Snapshot, source)
+        return msgspec.convert({**document.snapshot, _CATALOGUES: types}, Snapshot, dec_hook=_requirements)
+    except (msgspec.ValidationError, IndexError) as error:
+        raise ConfigError(source, None, f"is damaged: {error}") from error
+
+
+class _Document(msgspec.Struct, tag_field="kind", tag=KIND):
+    format: int
+    catalogues: list[Any]
+    sells: dict[str, int]
+    snapshot: dict[str, Any]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Requirements):
+        return [_fields(requirement) for requirement in value.values()]
+    if is_dataclass(value):
+        return _fields(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, frozenset | set):
+        return sorted(_plain(each) for each in value)
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {
+        field.name: _plain(content)
+        for field in fields(value)
+        if not _is_default(field, content := getattr(value, field.name))
+    }
+
+
+def _is_default(field: Field[Any], content: Any) -> bool:
+    if field.default_factory is not MISSING:
+        return bool(content == field.default_factory())
+    return field.default is not MISSING and type(content) is type(field.default) and bool(content == field.default)
+
+
+def _requirements(kind: type, value: Any) -> Any:
+    if kind is Requirements:
+        return Requirements(msgspec.convert(each, Requirement) for each in value)
+    raise NotImplementedError(kind)
+
+
+def _known(content: Mapping[str, Any], kind: type[Snapshot], source: str) -> None:
+    unknown = sorted(set(content) - {field.name for field in fields(kind)})
+    if unknown:
+        raise ConfigError(f"{source}.{unknown[0]}", None, "this release does not know the field: use a newer one")
