@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from autonodes.api.nodeclaim import LAUNCHED, NodeClaim
 from autonodes.controllers.candidates import Candidate, candidates
@@ -23,6 +24,7 @@ from autonodes.controllers.providers import Providers, Source
 from autonodes.core import labels
 from autonodes.core.model import Taint
 from autonodes.core.quantities import format_resources
+from autonodes.core.sharing import shared, shared_capacity
 from autonodes.provider import (
     CreateError,
     InsufficientCapacityError,
@@ -65,7 +67,7 @@ class Launch:
         except ProviderError as error:
             await self._show(claim, error)
             raise
-        return await self._launched(claim, machine)
+        return await self._launched(claim, machine, source)
 
     async def _machine(self, claim: NodeClaim, source: Source) -> Machine:
         """The claim's machine: the one that was bought already, or a new one."""
@@ -81,7 +83,8 @@ class Launch:
 
     async def _candidates(self, claim: NodeClaim, source: Source) -> tuple[Candidate, ...]:
         wanted = claim.to_model()
-        return candidates(wanted.requirements, wanted.requests, await source.instance_types())
+        types = [shared(each, claim.metadata.labels) for each in await source.instance_types()]
+        return candidates(wanted.requirements, wanted.requests, types)
 
     async def _bought_before(self, claim: NodeClaim, source: Source) -> Machine | None:
         uid = claim.metadata.uid
@@ -100,17 +103,18 @@ class Launch:
             bootstrap=await self._joiner.bootstrap(claim),
         )
 
-    async def _launched(self, claim: NodeClaim, machine: Machine) -> NodeClaim:
+    async def _launched(self, claim: NodeClaim, machine: Machine, source: Source) -> NodeClaim:
         log.info(
             "launched %s: %s in %s (%s), %s",
             claim.name, machine.instance_type, machine.zone, machine.capacity_type, machine.provider_id,
         )  # fmt: skip
         claim = await self._claims.annotate(claim, labels=_labels(machine))
+        known = await _known_labels(claim, machine, source)
         status = {
             "providerID": machine.provider_id,
             "imageID": machine.image,
-            "capacity": format_resources(machine.capacity),
-            "allocatable": format_resources(machine.allocatable),
+            "capacity": format_resources(shared_capacity(machine.capacity, known)),
+            "allocatable": format_resources(shared_capacity(machine.allocatable, known)),
         }
         claim = await self._claims.mark(claim, Mark(LAUNCHED), status=status)
         self._claims.report(claim, "Launched", f"Launched {machine.instance_type} as {machine.provider_id}")
@@ -126,6 +130,13 @@ class Launch:
         reason = error.reason if isinstance(error, CreateError) else "LaunchFailed"
         self._claims.report(claim, reason, str(error), type="Warning")
         await self._claims.mark(claim, Mark(LAUNCHED, "False", reason, str(error)))
+
+
+async def _known_labels(claim: NodeClaim, machine: Machine, source: Source) -> Mapping[str, str]:
+    """What is known of the node's labels: the machine's type's, its own, the pool's."""
+    of_type = (each for each in await source.instance_types() if each.name == machine.instance_type)
+    known = next((each.requirements.labels() for each in of_type), {})
+    return {**known, **machine.labels, **claim.metadata.labels}
 
 
 def _labels(machine: Machine) -> dict[str, str]:

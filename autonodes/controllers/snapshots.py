@@ -16,6 +16,7 @@ from autonodes.core.clock import Clock
 from autonodes.core.errors import AutonodesError, ConfigError
 from autonodes.core.model import InstanceType, PodUID, Snapshot
 from autonodes.core.requirements import Requirements
+from autonodes.core.sharing import shared
 from autonodes.kube.cluster import ClusterState
 
 log = logging.getLogger(__name__)
@@ -54,12 +55,13 @@ class Snapshots:
             ref = pool.spec.template.spec.node_class_ref.to_model()
             try:
                 converted = pool.to_model()
+                types = tuple(shared(each, converted.labels) for each in catalogues.get(ref, ()))
             except ConfigError as error:
                 left_out[pool.name] = str(error)
                 continue
             if ref in catalogues:
                 pools.append(converted)
-                instance_types[pool.name] = catalogues[ref]
+                instance_types[pool.name] = types
             else:
                 left_out[pool.name] = faults.get(ref, "its node class is new")
         return View(self._snapshot(tuple(pools), instance_types, nominations), left_out)
