@@ -1,7 +1,7 @@
-"""A snapshot as JSON and back, so that a plan can be made again elsewhere.
+"""A snapshot as JSON and back, so that decisions can be made again elsewhere.
 
-``decode(encode(snapshot)) == snapshot``, and lists and mappings keep their order, so a plan comes out the same byte for
-byte. A field that has its default is left out; so a snapshot that was recorded before a field existed can still be
+``decode(encode(recording)) == recording``, and lists and mappings keep their order, so a plan comes out the same, byte
+for byte. A field that has its default is left out; so a snapshot that was recorded before a field existed can still be
 read, and one with a field that this release does not know is refused.
 
 The model holds nothing secret: no environment, no volumes' contents, and of annotations those that mean something here.
@@ -12,7 +12,7 @@ The catalogues are written once each, however many pools sell them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +29,22 @@ _CATALOGUES: Final = "instance_types"
 """The snapshot's field that is written apart."""
 
 
-def encode(snapshot: Snapshot) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """All that decisions are made on.
+
+    :param pod_events: node name → when a pod last came to it or left it, in seconds since the epoch
+    :param left_out: pool → why nothing could be bought from it at that moment
+    """
+
+    snapshot: Snapshot
+    pod_events: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def encode(recording: Recording) -> bytes:
     """One line of JSON."""
+    snapshot = recording.snapshot
     catalogues: list[tuple[InstanceType, ...]] = []
     sells: dict[str, int] = {}
     for pool, types in snapshot.instance_types.items():
@@ -39,11 +53,18 @@ def encode(snapshot: Snapshot) -> bytes:
         sells[pool] = catalogues.index(types)
     content = _fields(replace(snapshot, instance_types={}))
     content.pop(_CATALOGUES)
-    document = {"kind": KIND, "format": FORMAT, "catalogues": _plain(catalogues), "sells": sells, "snapshot": content}
+    document = _Document(
+        format=FORMAT,
+        pod_events=dict(recording.pod_events),
+        left_out=dict(recording.left_out),
+        catalogues=_plain(catalogues),
+        sells=sells,
+        snapshot=content,
+    )
     return msgspec.json.encode(document)
 
 
-def decode(text: bytes, *, source: str = "snapshot") -> Snapshot:
+def decode(text: bytes, *, source: str = "snapshot") -> Recording:
     """:param source: where the text is from, for the error
     :raises ConfigError: it is not a snapshot, of a newer format, or damaged
     """
@@ -57,13 +78,18 @@ def decode(text: bytes, *, source: str = "snapshot") -> Snapshot:
         catalogues = msgspec.convert(document.catalogues, tuple[tuple[InstanceType, ...], ...], dec_hook=_requirements)
         types = {pool: catalogues[place] for pool, place in document.sells.items()}
         _known(document.snapshot, Snapshot, source)
-        return msgspec.convert({**document.snapshot, _CATALOGUES: types}, Snapshot, dec_hook=_requirements)
+        snapshot = msgspec.convert({**document.snapshot, _CATALOGUES: {}}, Snapshot, dec_hook=_requirements)
     except (msgspec.ValidationError, IndexError) as error:
         raise ConfigError(source, None, f"is damaged: {error}") from error
+    return Recording(
+        snapshot=replace(snapshot, instance_types=types), pod_events=document.pod_events, left_out=document.left_out
+    )
 
 
-class _Document(msgspec.Struct, tag_field="kind", tag=KIND):
+class _Document(msgspec.Struct, kw_only=True, tag_field="kind", tag=KIND, rename="camel"):
     format: int
+    pod_events: dict[str, float]
+    left_out: dict[str, str]
     catalogues: list[Any]
     sells: dict[str, int]
     snapshot: dict[str, Any]
@@ -85,16 +111,17 @@ def _plain(value: Any) -> Any:
 
 def _fields(value: Any) -> dict[str, Any]:
     return {
-        field.name: _plain(content)
-        for field in fields(value)
-        if not _is_default(field, content := getattr(value, field.name))
+        declared.name: _plain(content)
+        for declared in fields(value)
+        if not _is_default(declared, content := getattr(value, declared.name))
     }
 
 
-def _is_default(field: Field[Any], content: Any) -> bool:
-    if field.default_factory is not MISSING:
-        return bool(content == field.default_factory())
-    return field.default is not MISSING and type(content) is type(field.default) and bool(content == field.default)
+def _is_default(declared: Field[Any], content: Any) -> bool:
+    if declared.default_factory is not MISSING:
+        return bool(content == declared.default_factory())
+    default = declared.default
+    return default is not MISSING and type(content) is type(default) and bool(content == default)
 
 
 def _requirements(kind: type, value: Any) -> Any:
@@ -104,6 +131,6 @@ def _requirements(kind: type, value: Any) -> Any:
 
 
 def _known(content: Mapping[str, Any], kind: type[Snapshot], source: str) -> None:
-    unknown = sorted(set(content) - {field.name for field in fields(kind)})
+    unknown = sorted(set(content) - {declared.name for declared in fields(kind)})
     if unknown:
         raise ConfigError(f"{source}.{unknown[0]}", None, "this release does not know the field: use a newer one")

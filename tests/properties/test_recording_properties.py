@@ -1,22 +1,38 @@
 from __future__ import annotations
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from autonodes.core.emptiness import empty_nodes
 from autonodes.core.model import Snapshot
+from autonodes.core.narration import narrate
 from autonodes.core.planner import plan
-from autonodes.core.recording import decode, encode
+from autonodes.core.recording import Recording, decode, encode
 from properties.snapshot_strategies import snapshots
 
 
+@st.composite
+def recordings(draw: st.DrawFn) -> Recording:
+    snapshot = draw(snapshots())
+    events = {node.name: draw(st.floats(0, snapshot.now)) for node in snapshot.nodes}
+    return Recording(snapshot=snapshot, pod_events=events, left_out=draw(st.sampled_from([{}, {"gpu": "no answer"}])))
+
+
+def log(recording: Recording) -> list[str]:
+    snapshot: Snapshot = recording.snapshot
+    verdicts = empty_nodes(snapshot, recording.pod_events)
+    return [decision.line() for decision in narrate(snapshot, plan(snapshot), verdicts)]
+
+
 @settings(max_examples=60)
-@given(snapshots())
-def test_a_recorded_snapshot_is_the_snapshot(snapshot: Snapshot) -> None:
-    assert decode(encode(snapshot)) == snapshot
+@given(recordings())
+def test_what_is_read_back_is_what_was_recorded(recording: Recording) -> None:
+    assert decode(encode(recording)) == recording
 
 
 @settings(max_examples=30)
-@given(snapshots())
-def test_a_recorded_snapshot_gives_the_same_text_and_the_same_plan(snapshot: Snapshot) -> None:
-    again = decode(encode(snapshot))
-    assert encode(again) == encode(snapshot)
-    assert plan(again) == plan(snapshot)
+@given(recordings())
+def test_what_is_read_back_gives_the_same_text_and_the_same_decisions(recording: Recording) -> None:
+    again = decode(encode(recording))
+    assert encode(again) == encode(recording)
+    assert log(again) == log(recording)
