@@ -78,6 +78,7 @@ class Provisioner:
         self._state.pods.subscribe(self._pod_changed)
         self._state.nodeclaims.subscribe(self._claim_changed)
         self._state.nodepools.subscribe(self._pool_changed)
+        self._state.storage.subscribe(self._batcher.trigger)
 
     def trigger(self) -> None:
         """Plan again soon, if any pod waits."""

@@ -18,9 +18,10 @@ from autonodes.api.nodepool import HASH_VERSION, NodePool
 from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.freeze import Freeze
 from autonodes.core import labels
-from autonodes.core.model import InstanceType, PodUID, Purchase, Snapshot
+from autonodes.core.model import InstanceType, PodUID, Purchase, Resources, Snapshot
 from autonodes.core.quantities import format_resources
 from autonodes.core.requirements import FIELD_NAME
+from autonodes.core.volumes import is_attachment
 from autonodes.kube.client import KubeClient
 from autonodes.kube.cluster import ClusterState
 from autonodes.kube.errors import AlreadyExistsError, ApiError, ApiUnreachableError, NotFoundError, ServerError
@@ -124,6 +125,11 @@ class Purchasing:
         return f"{pool[:_LONGEST_POOL].rstrip('-.')}-{suffix}"
 
 
+def _requests(purchase: Purchase) -> Resources:
+    """Those that a machine can be asked for."""
+    return {name: amount for name, amount in purchase.requests.items() if not is_attachment(name)}
+
+
 def manifest(name: str, purchase: Purchase, pool: NodePool, instance_types: Iterable[InstanceType]) -> dict[str, Any]:
     """The NodeClaim of a purchase.
 
@@ -160,6 +166,6 @@ def manifest(name: str, purchase: Purchase, pool: NodePool, instance_types: Iter
         "spec": {
             **template.spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"requirements"}),
             "requirements": requirements.to_list(),
-            "resources": {"requests": format_resources(purchase.requests)},
+            "resources": {"requests": format_resources(_requests(purchase))},
         },
     }

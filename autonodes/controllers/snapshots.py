@@ -16,6 +16,7 @@ from autonodes.core.clock import Clock
 from autonodes.core.errors import AutonodesError, ConfigError
 from autonodes.core.model import InstanceType, PodUID, Snapshot
 from autonodes.core.requirements import Requirements
+from autonodes.core.volumes import with_volumes
 from autonodes.core.sharing import shared
 from autonodes.kube.cluster import ClusterState
 
@@ -91,7 +92,7 @@ class Snapshots:
         instance_types: Mapping[str, tuple[InstanceType, ...]],
         nominations: Mapping[PodUID, str],
     ) -> Snapshot:
-        return Snapshot(
+        snapshot = Snapshot(
             now=self._clock.now(),
             pods=tuple(pod for pod in self._state.pods.items.values() if not pod.terminal),
             nodes=tuple(self._state.nodes.items.values()),
@@ -101,6 +102,7 @@ class Snapshots:
             daemonsets=tuple(self._state.daemonsets.items.values()),
             nominations=nominations,
         )
+        return with_volumes(snapshot, self._state.storage.contents())
 
     def claims(self) -> tuple[model.Claim, ...]:
         """All of them, as the planner counts them."""

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import NewType
 
 from autonodes.core.requirements import Requirements
+from autonodes.core.storage import PodVolume
 
 PodUID = NewType("PodUID", str)
 Resources = Mapping[str, int]
@@ -50,6 +51,7 @@ class Pod:
         by the rules of KEP-753 and KEP-2837, with ``pods: 1``
     :param required_terms: the OR-ed terms of required node affinity, each with the node selector folded in; with no
         affinity one term that is the node selector
+    :param volumes: those that a PersistentVolumeClaim stands for; `autonodes.core.volumes` says what they ask for
     :param owner_kind: kind of the controlling owner (``ReplicaSet``, ``DaemonSet``, ``Node``), or ""
     :param nominated_node: ``status.nominatedNodeName``
     :param group: name of the PodGroup of its namespace that it belongs to (``spec.schedulingGroup``), or ""
@@ -65,6 +67,7 @@ class Pod:
     required_terms: tuple[Requirements, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
     host_ports: tuple[HostPort, ...] = ()
+    volumes: tuple[PodVolume, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0

@@ -23,6 +23,7 @@ from autonodes.kube.cache import SILENCE, Cache, Change
 from autonodes.kube.client import KubeClient
 from autonodes.kube.decoding import decode_budget, decode_daemonset, decode_node, decode_pod
 from autonodes.kube.resources import DAEMONSETS, NODECLAIMS, NODEPOOLS, NODES, PDBS, PODS, Resource
+from autonodes.kube.storage import StorageCaches
 
 STALE: Final = SILENCE + 15.0
 """Seconds without a sign of life after which a cache no longer counts: by then its watchdog has tried again in vain."""
@@ -55,6 +56,7 @@ class ClusterState:
         self._by_node: dict[str, dict[str, Pod]] = {}
         self._pending: dict[str, Pod] = {}
         self.pods.subscribe(self._index)  # strictly before anybody else can: subscribers read the indexes
+        self.storage = StorageCaches(client, self.pods, clock)
 
     @property
     def pods_by_node(self) -> Mapping[str, Mapping[str, Pod]]:
@@ -75,6 +77,7 @@ class ClusterState:
         async with asyncio.TaskGroup() as group:
             for cache in self._caches:
                 group.create_task(cache.run(), name=f"cache {cache.resource}")
+            group.create_task(self.storage.run(), name="storage")
 
     async def synced(self) -> None:
         """Wait until every cache has had its first complete list."""
@@ -87,7 +90,7 @@ class ClusterState:
 
     def stale(self, now: float) -> list[str]:
         """What keeps `fresh` False, one line a cache, for people."""
-        return [reason for cache in self._caches if (reason := _why_stale(cache, now))]
+        return [reason for cache in (*self._caches, *self.storage.needed) if (reason := _why_stale(cache, now))]
 
     def _index(self, change: Change[Pod]) -> None:
         old, new = change.old, change.new

@@ -27,6 +27,7 @@ from autonodes.core.podrequests import Container, pod_requests
 from autonodes.core.quantities import parse_resources
 from autonodes.core.requirements import Requirements, required_terms
 from autonodes.core.resources import greatest
+from autonodes.core.storage import PodVolume
 from autonodes.kube import wire
 from autonodes.kube.budgets import DisruptionBudget
 from autonodes.kube.interning import Interner
@@ -79,6 +80,7 @@ def decode_pod(raw: bytes) -> Pod:
         required_terms=terms,
         tolerations=_tolerations(spec),
         host_ports=_host_ports(spec),
+        volumes=_volumes(metadata, spec),
         labels=_shared.strings(metadata.labels),
         annotations=_annotations(metadata),
         priority=spec.priority or 0,
@@ -218,6 +220,18 @@ def _host_ports(spec: wire.PodSpec) -> tuple[HostPort, ...]:
         if (number := port.host_port or (port.container_port if spec.host_network else 0))
     )
     return _shared.value(ports)
+
+
+def _volumes(metadata: wire.Metadata, spec: wire.PodSpec) -> tuple[PodVolume, ...]:
+    """Those that a claim stands for; that of a generic ephemeral volume is named after pod and volume (KEP-1698)."""
+    found = []
+    for volume in spec.volumes or ():
+        if volume.persistent_volume_claim is not None:
+            found.append(PodVolume(volume.name, volume.persistent_volume_claim.claim_name))
+        elif volume.ephemeral is not None:
+            storage_class = volume.ephemeral.volume_claim_template.spec.storage_class_name
+            found.append(PodVolume(volume.name, f"{metadata.name}-{volume.name}", True, storage_class))
+    return _shared.value(tuple(found)) if found else ()
 
 
 def _readable_terms(spec: wire.PodSpec) -> tuple[tuple[Requirements, ...], str]:

@@ -87,8 +87,31 @@ class SchedulingGate(Struct):
     name: str
 
 
+class ClaimSource(Struct):
+    claim_name: str
+
+
+class ClaimTemplateSpec(Struct):
+    storage_class_name: str | None = None
+
+
+class ClaimTemplate(Struct):
+    spec: ClaimTemplateSpec
+
+
+class EphemeralSource(Struct):
+    volume_claim_template: ClaimTemplate
+
+
+class PodVolume(Struct):
+    name: str
+    persistent_volume_claim: ClaimSource | None = None
+    ephemeral: EphemeralSource | None = None
+
+
 class PodSpec(Struct):
     containers: list[Container]
+    volumes: list[PodVolume] | None = None
     init_containers: list[Container] | None = None
     resources: ResourceRequirements | None = None
     overhead: Quantities | None = None
@@ -176,6 +199,87 @@ class Node(Struct):
 class LabelSelector(Struct):
     match_labels: dict[str, str] | None = None
     match_expressions: list[Expression] | None = None
+
+
+class VolumeClaimSpec(Struct):
+    volume_name: str = ""
+    storage_class_name: str | None = None
+    access_modes: list[str] | None = None
+    resources: ResourceRequirements | None = None
+
+
+class VolumeClaimStatus(Struct):
+    phase: str = ""
+
+
+class VolumeClaim(Struct):
+    metadata: Metadata
+    spec: VolumeClaimSpec = msgspec.field(default_factory=VolumeClaimSpec)
+    status: VolumeClaimStatus = msgspec.field(default_factory=VolumeClaimStatus)
+
+
+class VolumeNodeAffinity(Struct):
+    required: NodeSelector | None = None
+
+
+class CSISource(Struct):
+    driver: str
+
+
+class Present(Struct):
+    """Something of which only matters that it is there."""
+
+
+class VolumeSpec(Struct):
+    capacity: Quantities | None = None
+    storage_class_name: str = ""
+    node_affinity: VolumeNodeAffinity | None = None
+    claim_ref: Present | None = None
+    csi: CSISource | None = None
+    aws_elastic_block_store: Present | None = None
+    gce_persistent_disk: Present | None = None
+    azure_disk: Present | None = None
+    cinder: Present | None = None
+    vsphere_volume: Present | None = None
+
+
+class Volume(Struct):
+    metadata: Metadata
+    spec: VolumeSpec = msgspec.field(default_factory=VolumeSpec)
+
+
+class TopologyExpression(Struct):
+    key: str
+    values: list[str]
+
+
+class TopologyTerm(Struct):
+    match_label_expressions: list[TopologyExpression] | None = None
+
+
+class StorageClass(Struct):
+    metadata: Metadata
+    provisioner: str
+    volume_binding_mode: str = "Immediate"
+    allowed_topologies: list[TopologyTerm] | None = None
+
+
+class AttachLimit(Struct):
+    count: int | None = None
+
+
+class CSIDriver(Struct):
+    name: str
+    allocatable: AttachLimit | None = None
+
+
+class CSINodeSpec(Struct):
+    drivers: list[CSIDriver] | None = None
+
+
+class CSINode(Struct):
+    metadata: Metadata
+    spec: CSINodeSpec = msgspec.field(default_factory=CSINodeSpec)
 
 
 class BudgetSpec(Struct):
