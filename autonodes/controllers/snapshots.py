@@ -16,8 +16,8 @@ from autonodes.core.clock import Clock
 from autonodes.core.errors import AutonodesError, ConfigError
 from autonodes.core.model import InstanceType, PodUID, Snapshot
 from autonodes.core.requirements import Requirements
-from autonodes.core.volumes import with_volumes
 from autonodes.core.sharing import shared
+from autonodes.core.volumes import with_volumes
 from autonodes.kube.cluster import ClusterState
 
 log = logging.getLogger(__name__)
