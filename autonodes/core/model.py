@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NewType
 
+from autonodes.core.podterms import PodTerm, Preferences, Spread
 from autonodes.core.requirements import Requirements
 from autonodes.core.storage import PodVolume
 
@@ -51,6 +52,10 @@ class Pod:
         by the rules of KEP-753 and KEP-2837, with ``pods: 1``
     :param required_terms: the OR-ed terms of required node affinity, each with the node selector folded in; with no
         affinity one term that is the node selector
+    :param spread: topology spread constraints, hard and soft, in the order of the spec
+    :param near: required pod affinity
+    :param apart: required pod anti-affinity
+    :param preferences: preferred node and pod affinity; None for none
     :param volumes: those that a PersistentVolumeClaim stands for; `autonodes.core.volumes` says what they ask for
     :param owner_kind: kind of the controlling owner (``ReplicaSet``, ``DaemonSet``, ``Node``), or ""
     :param nominated_node: ``status.nominatedNodeName``
@@ -67,6 +72,10 @@ class Pod:
     required_terms: tuple[Requirements, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
     host_ports: tuple[HostPort, ...] = ()
+    spread: tuple[Spread, ...] = ()
+    near: tuple[PodTerm, ...] = ()
+    apart: tuple[PodTerm, ...] = ()
+    preferences: Preferences | None = None
     volumes: tuple[PodVolume, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -118,12 +127,16 @@ class Offering:
     """Where and how an instance type can be had.
 
     :param price: dollars an hour; None is "no price known", and that is never bought
+    :param reservation: id of the reservation that it draws on, in the provider's words, or ""
+    :param count: how many machines more can be launched from it; None for no limit
     """
 
     zone: str
     capacity_type: str
     price: float | None
     available: bool = True
+    reservation: str = ""
+    count: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +255,11 @@ class Snapshot:
 
     :param pods: every pod that is not terminal, bound or not
     :param instance_types: by pool name
+    :param namespaces: the labels of each namespace
+    :param default_spread: the cluster's default constraints, for pods of an owner that have none of their own; their
+        selectors are not looked at
+    :param preference_policy: ``Respect`` or ``Ignore``
+    :param min_values_policy: ``Strict`` or ``BestEffort``
     :param nominations: what earlier plans promised and nobody has contradicted yet: pod → name of the node or claim.
         A pod goes where it was promised if it still fits, so that planning again never buys for it again
     """
@@ -253,6 +271,10 @@ class Snapshot:
     pools: tuple[NodePool, ...]
     instance_types: Mapping[str, tuple[InstanceType, ...]]
     daemonsets: tuple[DaemonSet, ...] = ()
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    default_spread: tuple[Spread, ...] = ()
+    preference_policy: str = "Respect"
+    min_values_policy: str = "Strict"
     groups: tuple[PodGroup, ...] = ()
     nominations: Mapping[PodUID, str] = field(default_factory=dict)
 
