@@ -45,6 +45,7 @@ def _will_do(offering: Offering, requirements: Requirements) -> bool:
     return (
         offering.available
         and offering.price is not None
+        and offering.count != 0
         and requirements.allowed(labels.ZONE).has(offering.zone)
         and requirements.allowed(labels.CAPACITY_TYPE).has(offering.capacity_type)
     )

@@ -43,7 +43,8 @@ class Row:
     @property
     def buyable(self) -> bool:
         """Also not if its daemons alone are too much for it: some of them would wait for ever."""
-        on_sale = self.pool.ready and self.offering.available and self.price < math.inf
+        offering = self.offering
+        on_sale = self.pool.ready and offering.available and offering.count != 0 and self.price < math.inf
         return on_sale and min(self.room.values(), default=0) >= 0
 
     @property

@@ -153,7 +153,7 @@ class Opening:
         self._bins.open(filling.machine.lane, filling.row, on_it, copies)
         for place, count in counts.items():
             self._waiting[place] -= count * copies
-        if self._ledger.charge(row.pool.name, row.type.capacity, copies):
+        if self._ledger.buy(row, copies):
             self._look_at_the_market()
 
     def _demand(self, places: Sequence[int]) -> Vector:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from autonodes.core.catalog import Catalog, Row
 from autonodes.core.labels import NODE_POOL
 from autonodes.core.model import Claim, Node, Snapshot
+from autonodes.core.reservations import Reservations
 from autonodes.core.resources import Resources, greatest
 from autonodes.core.targets import claim_rows, pair
 
@@ -20,15 +21,17 @@ class Ledger:
     """What each limited pool may still buy.
 
     :param left: by pool; a pool without limits is not in it
+    :ivar reservations: how many machines each reservation still takes
     """
 
     def __init__(self, left: Mapping[str, Resources], catalog: Catalog) -> None:
         self.left = {pool: dict(resources) for pool, resources in left.items()}
+        self.reservations = Reservations(catalog)
         self._catalog = catalog
 
     def affordable(self) -> int:
-        """The rows of which at least one more is within its pool's limits."""
-        mask = self._catalog.every
+        """The rows of which at least one more is within its pool's limits, and to be had."""
+        mask = self._catalog.every & ~self.reservations.exhausted
         for pool, left in self.left.items():
             of_pool = self._catalog.labels.of_pool(pool)
             within = 0 if left.get(NODES, 1) < 1 else self._catalog.allowed_by(_capacities(left))
@@ -37,11 +40,17 @@ class Ledger:
 
     def copies(self, row: Row, wanted: int) -> int:
         """How many nodes, at most ``wanted``, the limits allow of a row."""
+        wanted = self.reservations.copies(row, wanted)
         left = self.left.get(row.pool.name)
         if left is None:
             return wanted
         counts = [left[name] // amount for name, amount in _cost(row.type.capacity).items() if name in left]
         return max(0, min((wanted, *counts)))
+
+    def buy(self, row: Row, copies: int) -> bool:
+        """Count nodes that are to be bought; returns whether less is affordable now."""
+        exhausted = self.reservations.take(row, copies)
+        return self.charge(row.pool.name, row.type.capacity, copies) or exhausted
 
     def charge(self, pool: str, capacity: Resources, copies: int = 1) -> bool:
         """Count nodes; returns whether a limit has come closer."""
@@ -55,11 +64,12 @@ class Ledger:
 
     def instead_of(self, planned: Row) -> int:
         """The rows that could be bought instead of one that has been charged, and still be within the limits."""
+        allowed = self.reservations.instead_of(planned)
         left = self.left.get(planned.pool.name)
         if left is None:
-            return self._catalog.every
+            return allowed
         capacity = planned.type.capacity
-        return self._catalog.allowed_by(
+        return allowed & self._catalog.allowed_by(
             {name: amount + capacity.get(name, 0) for name, amount in _capacities(left).items()}
         )
 
@@ -79,6 +89,8 @@ def open_ledger(snapshot: Snapshot, catalog: Catalog) -> Ledger:
     nodes = {claims[node.name].uid: node for node in snapshot.nodes if node.name in claims}
     for claim in snapshot.claims:
         ledger.charge(claim.pool, _claim_capacity(claim, nodes.get(claim.uid), catalog))
+        if not claim.launched and claim.deleted_at is None:
+            ledger.reservations.take_one_of(claim_rows(claim, catalog))
     for node in snapshot.nodes:
         if node.name not in claims and NODE_POOL in node.labels:
             ledger.charge(node.labels[NODE_POOL], node.capacity)

@@ -85,6 +85,8 @@ class Reasons:
         buyable = holding & self._catalog.buyable
         if not buyable:
             return NO_OFFERING, self._not_offered(holding)
+        if not buyable & ~self._ledger.reservations.exhausted:
+            return NO_OFFERING, "the reservations that would do take no more machines"
         return LIMIT_EXCEEDED, self._limit(pool, buyable)
 
     def _incompatible(self, pool: NodePool, terms: Sequence[Requirements]) -> str:

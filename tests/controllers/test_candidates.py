@@ -56,7 +56,9 @@ def test_a_label_that_some_types_define_rules_out_the_others() -> None:
 def test_what_is_too_small_sold_out_or_without_a_price_is_left_out() -> None:
     small, medium, large = SIZES
     gone = replace(medium, offerings=tuple(replace(each, available=False) for each in medium.offerings))
+    used_up = replace(medium, offerings=tuple(replace(each, count=0) for each in medium.offerings))
     priceless = replace(large, offerings=tuple(replace(each, price=None) for each in large.offerings))
+    assert names([], (small, used_up, priceless), cpu=1000) == [("small", "a"), ("small", "b")]
     assert names([], (small, gone, priceless), cpu=1000) == [("small", "a"), ("small", "b")]
     assert names([], SIZES, cpu=1901) == [("medium", "a"), ("medium", "b"), ("large", "a"), ("large", "b")]
     assert names([], SIZES, cpu=100, memory=100 * GIB) == []
