@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NewType
 
+from autonodes.core.devices import Device, DeviceState
 from autonodes.core.podterms import PodTerm, Preferences, Spread
 from autonodes.core.requirements import Requirements
 from autonodes.core.storage import PodVolume
@@ -60,6 +61,8 @@ class Pod:
     :param owner_kind: kind of the controlling owner (``ReplicaSet``, ``DaemonSet``, ``Node``), or ""
     :param nominated_node: ``status.nominatedNodeName``
     :param group: name of the PodGroup of its namespace that it belongs to (``spec.schedulingGroup``), or ""
+    :param resource_claims: names of the ResourceClaims of its namespace whose devices it uses; one that is still to be
+        made from a template stands as "TEMPLATE*"
     :param fault: what in its spec makes it impossible to plan (path, value, remedy), or ""; such a pod is reported
         and the others are planned all the same
     :param started_at: when the kubelet acknowledged it
@@ -89,6 +92,7 @@ class Pod:
     unschedulable: bool = False
     gated: bool = False
     group: str = ""
+    resource_claims: tuple[str, ...] = ()
     fault: str = ""
     created_at: float = 0.0
     started_at: float | None = None
@@ -143,6 +147,7 @@ class Offering:
 class InstanceType:
     """:param requirements: the labels that a node of this type can have (zone and capacity type come from offerings)
     :param overhead: what the system keeps for itself; allocatable = capacity - overhead
+    :param devices: what its nodes' DRA drivers will publish
     """
 
     name: str
@@ -150,6 +155,7 @@ class InstanceType:
     capacity: Resources
     overhead: Resources
     offerings: tuple[Offering, ...]
+    devices: tuple[Device, ...] = ()
 
     @cached_property
     def allocatable(self) -> Resources:
@@ -276,6 +282,7 @@ class Snapshot:
     preference_policy: str = "Respect"
     min_values_policy: str = "Strict"
     groups: tuple[PodGroup, ...] = ()
+    devices: DeviceState = field(default_factory=DeviceState)
     nominations: Mapping[PodUID, str] = field(default_factory=dict)
 
 

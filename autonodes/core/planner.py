@@ -4,7 +4,7 @@ In this order: promises of earlier plans are kept; what fits onto existing nodes
 for the rest nodes are bought (see `buying` and `greedy`); expendable pods fill what is left over on any of these; for
 what has no place the reasons are given. Everything is done once a shape and not once a pod, and every tie is broken by
 price, name or the order of the pods, so that the same snapshot always gives the same plan. Groups of pods that are of
-use only together are seen to around all this (`gangs`).
+use only together are seen to around all this (`gangs`), and so are claims for devices (`deviceplanning`).
 
 What it does not know yet: topology spread, pod affinity, preferences, volumes, ``minValues`` (which it passes on).
 """
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from autonodes.core.buying import Purchasing, Waiting
 from autonodes.core.catalog import Catalog, build_catalog
+from autonodes.core.deviceplanning import place_with_devices, plan_with_devices
 from autonodes.core.gangs import plan_groups
 from autonodes.core.lanes import Lanes
 from autonodes.core.limits import open_ledger
@@ -28,7 +29,7 @@ from autonodes.core.targets import find_targets
 
 def plan(snapshot: Snapshot) -> Plan:
     """What to buy for the pods that wait, where they go, and why the others can't."""
-    return plan_groups(snapshot, _plan_pods)
+    return plan_groups(snapshot, lambda part: plan_with_devices(part, _plan_pods))
 
 
 def _plan_pods(snapshot: Snapshot) -> Plan:
@@ -48,6 +49,10 @@ def _plan_pods(snapshot: Snapshot) -> Plan:
 
 def place(snapshot: Snapshot) -> Mapping[PodUID, str]:
     """Only what needs no purchase: pods that wait, and the node or claim in flight that each will go to."""
+    return place_with_devices(snapshot, _place_pods)
+
+
+def _place_pods(snapshot: Snapshot) -> Mapping[PodUID, str]:
     shapes = group(in_order(pod for pod in snapshot.pods if is_planned(pod) and not pod.fault))
     return _place(snapshot, build_catalog(snapshot), shapes).placements
 
