@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "up": _Command("up", "Start a cluster, or bring a running one to what its configuration says."),
     "status": _Command("status", "Show what runs and how it is."),
     "kubeconfig": _Command("kubeconfig", "Print the administrator's kubeconfig."),
+    "plan": _Command("plan", "Show which nodes would be bought for some pods, without a cluster."),
     "down": _Command("down", "Remove a cluster with all its nodes and data."),
     "components": _Command("components", "List the pinned components and where they come from."),
     "supervise": _Command("supervise"),

@@ -1,0 +1,105 @@
+"""What ``autonodes plan`` plans for: manifests, traces and recorded snapshots, put together into one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from autonodes.cli.catalogs import Catalogue
+from autonodes.cli.documents import Document, File, documents, files
+from autonodes.cli.traces import is_trace, read_trace
+from autonodes.cli.workloads import Workloads, expand
+from autonodes.core.errors import AutonodesError, ConfigError
+from autonodes.core.labels import CAPACITY_ON_DEMAND, CAPACITY_TYPE
+from autonodes.core.model import InstanceType, NodePool, Pod, PodUID, Snapshot
+from autonodes.core.recording import KIND, Recording, decode
+from autonodes.core.requirements import Requirements
+from autonodes.core.sharing import shared
+
+DEFAULT_POOL = "default"
+
+
+@dataclass
+class Inputs:
+    """:param workloads: pod → the name of what it was made from
+    :param faults: what was left out, and why
+    :param passed_over: kinds that planning has no use for
+    """
+
+    snapshot: Snapshot
+    workloads: Mapping[PodUID, str]
+    faults: list[AutonodesError] = field(default_factory=list)
+    passed_over: Sequence[str] = ()
+
+
+def read(paths: Sequence[str], catalogue: Catalogue | None, fallback: Catalogue) -> Inputs:
+    """:param catalogue: what all pools sell; None leaves a recording its own
+    :param fallback: for pools of which nothing else says what they sell
+    :raises ConfigError: a file that is not there, or two recordings
+    """
+    faults: list[AutonodesError] = []
+    recordings: list[Recording] = []
+    found: list[Document] = []
+    pods: list[Pod] = []
+    workloads: dict[PodUID, str] = {}
+    for file in files(paths):
+        if is_trace(file):
+            trace = read_trace(file)
+            pods += trace.pods
+            workloads |= trace.workloads
+            faults += trace.faults
+        elif is_recording(file):
+            recordings.append(decode(file.content, source=file.source))
+        else:
+            found += documents(file, faults)
+    if len(recordings) > 1:
+        raise ConfigError("-f", len(recordings), "there are several recorded snapshots: give one")
+    read_in = expand(found)
+    read_in.pods += pods
+    snapshot = _merged(recordings[0].snapshot if recordings else None, read_in, catalogue, fallback)
+    names = {pod.uid: workload_of(pod) for pod in snapshot.pods}
+    return Inputs(
+        snapshot=snapshot,
+        workloads={**names, **read_in.workloads, **workloads},
+        faults=[*faults, *read_in.faults],
+        passed_over=sorted(read_in.passed_over),
+    )
+
+
+def is_recording(file: File) -> bool:
+    return KIND.encode() in file.content[:200]
+
+
+def workload_of(pod: Pod) -> str:
+    """What a recorded pod belongs to, by its labels, else by its name without the last part."""
+    labels = pod.labels
+    name = labels.get("app.kubernetes.io/name") or labels.get("app") or labels.get("k8s-app")
+    owned = pod.name.rpartition("-")[0] if pod.owner_uid else pod.name
+    return f"{pod.namespace}/{name or owned or pod.name}"
+
+
+def _merged(recorded: Snapshot | None, found: Workloads, catalogue: Catalogue | None, fallback: Catalogue) -> Snapshot:
+    """What is given beside a recording comes on top of it: "what if these came, too"."""
+    base = recorded or Snapshot(now=0.0, pods=(), nodes=(), claims=(), pools=(), instance_types={})
+    pools = tuple(found.pools) or base.pools or (default_pool((catalogue or fallback).default_pool),)
+    return replace(
+        base,
+        pods=(*base.pods, *found.pods),
+        nodes=(*base.nodes, *found.nodes),
+        daemonsets=(*base.daemonsets, *found.daemonsets),
+        pools=pools,
+        instance_types={pool.name: _sold(pool, base, catalogue, fallback) for pool in pools},
+    )
+
+
+def default_pool(requirements: Requirements) -> NodePool:
+    """On demand, without taints or limits."""
+    on_demand = Requirements.from_labels({CAPACITY_TYPE: CAPACITY_ON_DEMAND})
+    return NodePool(name=DEFAULT_POOL, requirements=requirements & on_demand)
+
+
+def _sold(pool: NodePool, base: Snapshot, catalogue: Catalogue | None, fallback: Catalogue) -> tuple[InstanceType, ...]:
+    recorded = base.instance_types.get(pool.name)
+    if recorded is not None and catalogue is None:
+        return recorded
+    return tuple(shared(each, pool.labels) for each in (catalogue or fallback).types)

@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from autonodes.cli import main
+from autonodes.cli.plan import plan
+from autonodes.cli.planpage import render
+from autonodes.cli.planreport import PlannedNode, Report
+from autonodes.cli.plantable import show
+from autonodes.core.recording import Recording, encode
+from core.parts import machine, pod, snapshot
+
+CATALOG = """
+- {name: small, cpu: 2, memory: 8Gi, price: 0.1, zones: [a, b]}
+- {name: gpu, cpu: 8, memory: 32Gi, price: 1.0, resources: {nvidia.com/gpu: 2}}
+- {name: unpriced, cpu: 64, memory: 256Gi}
+"""
+
+
+def workload(kind: str, name: str, cpu: str = "1", **spec: Any) -> dict[str, Any]:
+    container = {"name": "main", "image": "x", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": {"template": template, **spec}}
+
+
+def bare(name: str, cpu: Any = 1, **spec: Any) -> dict[str, Any]:
+    container = {"name": "main", "image": "x", "resources": {"requests": {"cpu": cpu}}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [container], **spec}}
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    path = tmp_path / "catalog" / "types.yaml"
+    path.parent.mkdir()
+    path.write_text(CATALOG)
+    return path
+
+
+def run(tmp_path: Path, *documents: dict[str, Any], catalog: Path, output: str = "json", stdin: str = "") -> Result:
+    manifests = tmp_path / "manifests.yaml"
+    manifests.write_text(yaml.safe_dump_all(documents))
+    source = "-" if stdin else str(manifests)
+    arguments = ["-f", source, "--catalog", str(catalog), "-o", output]
+    return CliRunner().invoke(plan, arguments, input=stdin or None, standalone_mode=False)
+
+
+def planned(result: Result) -> dict[str, Any]:
+    assert result.exception is None, result.exception
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def pods(document: dict[str, Any]) -> list[str]:
+    return sorted(name for node in document["nodes"] for name in node["pods"])
+
+
+def test_workloads_become_the_pods_that_they_ask_for(tmp_path: Path, catalog: Path) -> None:
+    job = workload("Job", "train", parallelism=3, completions=2)
+    stateful = workload("StatefulSet", "db")
+    result = run(tmp_path, workload("Deployment", "web", replicas=2), stateful, job, bare("one"), catalog=catalog)
+    document = planned(result)
+    assert pods(document) == [
+        "default/db-0",
+        "default/one",
+        "default/train-0",
+        "default/train-1",
+        "default/web-0",
+        "default/web-1",
+    ]
+    assert result.return_value == 0
+
+
+def test_the_report_has_nodes_costs_and_what_would_be_next(tmp_path: Path, catalog: Path) -> None:
+    document = planned(run(tmp_path, workload("Deployment", "web", replicas=2), catalog=catalog))
+    assert document["summary"] == {
+        "pods": 2,
+        "placed": 2,
+        "unplaced": 0,
+        "nodes": 1,
+        "costPerHour": 0.1,
+        "costPerMonth": 73.0,
+    }
+    (node,) = document["nodes"]
+    assert (node["instanceType"], node["zone"], node["capacityType"]) == ("small", "a", "on-demand")
+    assert node["requests"] == {"cpu": "2", "memory": "2Gi", "pods": "2"}
+    assert node["workloads"] == {"default/web": 2}
+
+
+def test_daemonsets_take_room_on_each_node(tmp_path: Path, catalog: Path) -> None:
+    documents = [workload("Deployment", "web", replicas=2), workload("DaemonSet", "logs", cpu="100m")]
+    document = planned(run(tmp_path, *documents, catalog=catalog))
+    assert [node["requests"]["cpu"] for node in document["nodes"]] == ["1100m", "1100m"]
+
+
+def test_lists_and_standard_input_are_read(tmp_path: Path, catalog: Path) -> None:
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": [bare("a"), bare("b")]})
+    assert pods(planned(run(tmp_path, catalog=catalog, stdin=listed))) == ["default/a", "default/b"]
+
+
+def test_a_nodepool_is_used_as_it_is(tmp_path: Path, catalog: Path) -> None:
+    zone = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["b"]}
+    reference = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
+    pool = {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": "west"},
+        "spec": {"template": {"spec": {"requirements": [zone], "nodeClassRef": reference}}},
+    }
+    (node,) = planned(run(tmp_path, pool, bare("a"), catalog=catalog))["nodes"]
+    assert (node["nodePool"], node["zone"]) == ("west", "b")
+
+
+def test_a_type_without_a_price_is_not_bought(tmp_path: Path, catalog: Path) -> None:
+    result = run(tmp_path, bare("large", cpu=60), catalog=catalog)
+    ((group),) = planned(result)["unplaced"]
+    assert "no price is known" in group["reasons"][0]["text"]
+    assert result.return_value == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (bare("bad", cpu="lots"), "Pod/bad: spec.containers[0].resources.requests.cpu: 'lots'"),
+        (
+            bare("bad", nodeSelctor={"a": "b"}),
+            "Pod/bad: spec.nodeSelctor: {'a': 'b'}: unknown key \"nodeSelctor\": did",
+        ),
+        (bare("bad", priorityClassName="top"), "Pod/bad: spec.priorityClassName: 'top': there is no such Priority"),
+        (bare("bad", priority="high"), "Pod/bad: spec.priority: Expected int"),
+        (workload("Deployment", "bad", replicas=-1), "Deployment/bad: spec.replicas: -1: write a whole number"),
+        ({"apiVersion": "apps/v1", "kind": "Job", "metadata": {"name": "bad"}}, "Job/bad: spec.template: a Job has"),
+        ({"apiVersion": "v1", "kind": "Pod"}, "Pod: metadata.name: is missing"),
+        ({"name": "no-object"}, "kind: a Kubernetes object has apiVersion, kind and metadata"),
+        (bare("fine"), "Pod/fine: metadata.name: 'fine': was given already"),
+        (
+            {"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "bad"}, "spec": {"wieght": 1}},
+            'NodePool/bad: spec.wieght: 1: unknown key "wieght": did you mean "weight"?',
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_and_the_rest_is_planned(
+    tmp_path: Path, catalog: Path, broken: dict[str, Any], says: str
+) -> None:
+    result = run(tmp_path, bare("fine"), broken, catalog=catalog)
+    document = planned(result)
+    assert pods(document) == ["default/fine"]
+    assert any(says in fault for fault in document["faults"]), document["faults"]
+    assert result.return_value == 1
+
+
+def test_a_file_that_is_no_yaml_does_not_stop_the_others(tmp_path: Path, catalog: Path) -> None:
+    directory = tmp_path / "dir"
+    directory.mkdir()
+    (directory / "a.yaml").write_text("a: [")
+    (directory / "b.yaml").write_text(yaml.safe_dump(bare("b")))
+    result = CliRunner().invoke(plan, ["-f", str(directory), "--catalog", str(catalog), "-o", "json"])
+    document = json.loads(result.stdout)
+    assert pods(document) == ["default/b"]
+    assert "a.yaml: is neither YAML nor JSON" in document["faults"][0]
+
+
+def test_what_comes_from_a_cluster_is_taken_as_it_is(tmp_path: Path, catalog: Path) -> None:
+    owner = {"kind": "ReplicaSet", "name": "web-5f", "uid": "r", "controller": True}
+    live = {**bare("web-5f-x"), "status": {"phase": "Running"}}
+    live["metadata"] = {"name": "web-5f-x", "uid": "p", "ownerReferences": [owner]}
+    live["spec"]["nodeName"] = "n1"
+    room = {"cpu": "2", "memory": "8Gi", "pods": "110"}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "status": {"allocatable": room}}
+    deployed = workload("Deployment", "web", replicas=1)
+    deployed["metadata"]["uid"] = "d"
+    document = planned(run(tmp_path, node, live, deployed, bare("new"), catalog=catalog))
+    assert document["existingNodes"] == [{"name": "n1", "pods": ["default/new"]}]
+    assert document["nodes"] == []
+
+
+def test_priorities_are_those_of_their_classes(tmp_path: Path, catalog: Path) -> None:
+    urgent = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"}, "value": 9}
+    result = run(tmp_path, urgent, bare("a", priorityClassName="urgent"), catalog=catalog)
+    assert planned(result)["faults"] == []
+
+
+def test_a_trace_is_planned_row_by_row(tmp_path: Path, catalog: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    rows = ["name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos", "a,1000,1024,0,0,,LS", "b,500,512,1,460,,BE"]
+    rows += ["c,lots,1,0,0,,LS", "d,100,1,1,1000,T4|V100M16,LS"]
+    trace.write_text("\n".join(rows))
+    result = CliRunner().invoke(plan, ["-f", str(trace), "--catalog", str(catalog), "-o", "json"])
+    document = json.loads(result.stdout)
+    assert pods(document) == ["trace/a", "trace/b"]
+    assert "trace.csv, line 4: cpu_milli: 'lots'" in document["faults"][0]
+    (group,) = document["unplaced"]
+    assert group["pods"] == ["trace/d"]
+    assert "instance-gpu-name" in group["reasons"][0]["text"]
+    assert result.exit_code == 0  # click's own; the command's is its return value
+
+
+def test_a_recorded_snapshot_is_planned_with_its_own_catalogue(tmp_path: Path) -> None:
+    recorded = tmp_path / "snapshot.json.gz"
+    recording = Recording(snapshot=snapshot([pod("a", cpu=1)], types=[machine("own", price=0.3)]))
+    recorded.write_bytes(gzip.compress(encode(recording)))
+    document = planned(CliRunner().invoke(plan, ["-f", str(recorded), "-o", "json"], standalone_mode=False))
+    assert [node["instanceType"] for node in document["nodes"]] == ["own"]
+
+
+def test_without_a_catalogue_it_is_ec2_on_demand_for_amd64(tmp_path: Path) -> None:
+    manifests = tmp_path / "pod.yaml"
+    manifests.write_text(yaml.safe_dump(bare("a")))
+    result = CliRunner().invoke(plan, ["-f", str(manifests), "-o", "yaml"], standalone_mode=False)
+    document = yaml.safe_load(result.stdout)
+    (node,) = document["nodes"]
+    assert re.fullmatch(r"[a-su-z]+[3-9][a-z]*\.\w+", node["instanceType"])
+    assert node["zone"].startswith("us-east-1")
+    assert document["catalog"].startswith("EC2 us-east-1, on-demand prices of 20")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-f", "missing.yaml"], "-f: 'missing.yaml': there is no such file"),
+        (["-f", "."], "the directory has no file that ends in"),
+        (["-f", "service.txt"], "there is no pod in it that waits for a node (Service is nothing that pods come from)"),
+        (["-f", "service.txt", "--catalog", "ec2:mars-1"], "--catalog: 'ec2:mars-1': not in the built-in catalogue"),
+        (["-f", "service.txt", "--catalog", "nowhere.yaml"], "--catalog: 'nowhere.yaml': write ec2, ec2:REGION, kwok"),
+        ([], "Missing option '-f'"),
+    ],
+)
+def test_wrong_usage_exits_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("service.txt").write_text("{apiVersion: v1, kind: Service, metadata: {name: web}}")
+    with pytest.raises(SystemExit) as exited:
+        main(["plan", *arguments])
+    assert exited.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def node(name: str, price: float, count: int = 1) -> PlannedNode:
+    load = {"cpu": 1000 * count, "memory": count * 2**30, "pods": count}
+    return PlannedNode(
+        pool="default",
+        instance_type=name,
+        zone="us-east-1a",
+        capacity_type="on-demand",
+        price=price,
+        pods=tuple(f"team-a/web-{number}" for number in range(count)),
+        workloads={"team-a/<web>": count},
+        loads={"team-a/<web>": load},
+        overhead={"cpu": 100},
+        allocatable={"cpu": 8000, "memory": 16 * 2**30, "pods": 58},
+        requests={**load, "cpu": load["cpu"] + 100},
+        runner_up=("m5.large", "us-east-1b", "on-demand", 0.5),
+        why="the cheapest",
+    )
+
+
+REPORT = Report(
+    catalogue="test",
+    nodes=[node("c5.2xlarge", 0.34, 6), node("c5.2xlarge", 0.34, 6), node("m5.2xlarge", 0.384, 3)],
+    existing={},
+    unplaced=[],
+    faults=[],
+    passed_over=[],
+    pods=15,
+)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_table_fits_and_cuts_nothing_off(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    show(REPORT, Console(width=width))
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= width
+    assert "…" not in said
+    assert "c5.2xlarge" in said
+    assert "0.6800" in said  # two that look the same are one line
+    assert "$1.0640 an hour, $776.72 a month" in said
+    assert ("m5.large +0.1600" in said) == (width == 200)
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.outside: list[str] = []
+        self.segments = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "input", "br"):
+            self.open.append(tag)
+        self.outside += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.segments += ("data-w", "team-a/<web>") in attrs and tag == "div"
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_whole_that_needs_nothing_from_elsewhere() -> None:
+    page = _Page()
+    page.feed(text := render(REPORT))
+    assert page.open == []
+    assert page.outside == []
+    assert "http" not in text
+    assert page.segments == 2
+
+
+def test_names_are_no_markup_in_the_page() -> None:
+    assert "<web>" not in render(REPORT)
