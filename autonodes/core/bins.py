@@ -7,15 +7,14 @@ pods of three shapes are a handful of bins, and adding pods to them costs no mor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
 from autonodes.core.bitsets import Thresholds, bits
+from autonodes.core.caps import Tally
 from autonodes.core.catalog import Catalog, Row
-from autonodes.core.hostports import first_conflict
 from autonodes.core.lanes import Lane
-from autonodes.core.model import HostPort
 from autonodes.core.requirements import Requirements
 from autonodes.core.resources import add, times
 from autonodes.core.shapes import Shape
@@ -29,6 +28,7 @@ class Bin:
     """:param rows: those whose labels suit every pod on it
     :param row: index of the cheapest of them that holds all; what the node will cost
     :param counts: pods of each shape on *one* node
+    :param tally: of the pods on one node
     """
 
     pool: str
@@ -37,7 +37,7 @@ class Bin:
     row: int
     counts: dict[Shape, int]
     load: dict[str, int]
-    taken: tuple[HostPort, ...] = ()
+    tally: Tally = field(default_factory=Tally)
     copies: int = 1
 
     @property
@@ -62,11 +62,12 @@ class Bins:
     def machine(self, bin_: Bin) -> Row:
         return self.catalog.rows[bin_.row]
 
-    def open(self, lane: Lane, row: int, counts: dict[Shape, int], copies: int) -> None:
+    def open(self, lane: Lane, row: int, counts: dict[Shape, int], load: dict[str, int], copies: int) -> None:
         """New nodes of one kind."""
-        load = add(*(times(shape.requests, count) for shape, count in counts.items()))
-        taken = tuple(port for shape in counts for port in shape.host_ports)
-        self.bins.append(Bin(lane.pool, lane.open, lane.rows, row, counts, load, taken, copies))
+        tally = Tally()
+        for shape, count in counts.items():
+            tally.add(shape.caps, count)
+        self.bins.append(Bin(lane.pool, lane.open, lane.rows, row, counts, load, tally, copies))
 
     def join(self, shape: Shape, lanes: Iterable[Lane], count: int) -> int:
         """Put up to ``count`` pods onto nodes that are to be bought anyway, at no cost: their cheapest machines stay
@@ -117,9 +118,7 @@ class Bins:
         room, load = self.machine(bin_).room, bin_.load
         for name, amount in shape.requests.items():
             count = min(count, (room.get(name, 0) - load.get(name, 0)) // amount)
-        if shape.host_ports and count > 0:
-            return 0 if first_conflict(shape.host_ports, bin_.taken) else 1
-        return max(0, count)
+        return bin_.tally.room_for(shape.caps, count) if count > 0 else 0
 
     def _settle(self, bin_: Bin, lane: Lane) -> tuple[Requirements, int] | None:
         """What the node must then settle and the rows that are left; None if its machine would no longer do."""
@@ -132,10 +131,10 @@ class Bins:
     def _put(self, bin_: Bin, shape: Shape, each: int, nodes: int, settled: tuple[Requirements, int]) -> None:
         """Add ``each`` pods to ``nodes`` of the bin's nodes; if those are not all, the rest become a bin apart."""
         if nodes < bin_.copies:
-            rest = replace(bin_, counts=dict(bin_.counts), copies=bin_.copies - nodes)
+            rest = replace(bin_, counts=dict(bin_.counts), tally=bin_.tally.copy(), copies=bin_.copies - nodes)
             self.bins.append(rest)
             bin_.copies = nodes
         bin_.open, bin_.rows = settled
         bin_.counts[shape] = bin_.counts.get(shape, 0) + each
         bin_.load = add(bin_.load, times(shape.requests, each))
-        bin_.taken += shape.host_ports
+        bin_.tally.add(shape.caps, each)

@@ -43,8 +43,11 @@ class Purchasing:
         """
         left = dict(waiting)
         for tier in self._tiers:
-            for lanes, shapes in self._classes(left, tier):
-                self._serve(lanes, {shape: left[shape] for shape in shapes}, left)
+            classes = list(self._classes(left, tier))
+            guests = self._invite(classes, left)
+            for lanes, shapes in classes:
+                invited = guests.get(lanes, {})
+                self._serve(lanes, {shape: left[shape] for shape in shapes if shape in left}, invited, left)
         return left
 
     def buy_by_priority(self, waiting: Mapping[Shape, int]) -> Waiting:
@@ -59,14 +62,43 @@ class Purchasing:
         """Put up to ``count`` pods onto nodes that are bought anyway; returns how many found a place."""
         return self.bins.join(shape, self._lanes.of(shape), count)
 
-    def _serve(self, lanes: Sequence[Lane], waiting: Waiting, left: Waiting) -> None:
+    def _serve(self, lanes: Sequence[Lane], waiting: Waiting, invited: Waiting, left: Waiting) -> None:
         for shape in waiting:
             waiting[shape] -= self.join(shape, waiting[shape])
-        rest = Opening(waiting, lanes, bins=self.bins, ledger=self.ledger).run()
+        asked = {**waiting, **{shape: min(count, left[shape]) for shape, count in invited.items() if shape in left}}
+        guests = {shape: self._lanes.of(shape) for shape in invited}
+        rest = Opening(asked, lanes, bins=self.bins, ledger=self.ledger, guests=guests).run()
         for shape in waiting:
             left[shape] = rest.get(shape, 0)
+        for shape in guests:
+            if shape in asked:
+                left[shape] -= asked[shape] - rest.get(shape, 0)
+        for shape in asked:
             if not left[shape]:
                 del left[shape]
+
+    def _invite(
+        self, classes: Sequence[tuple[tuple[Lane, ...], list[Shape]]], left: Waiting
+    ) -> dict[tuple[Lane, ...], Waiting]:
+        """Pods that force nodes share them with the choosier ones that could go there: each class gets as many of them
+        as is its part of the pods that wait."""
+        invited: dict[tuple[Lane, ...], Waiting] = {}
+        for number, (lanes, shapes) in enumerate(classes):
+            hosts = [other for other, _ in classes[:number] if _covered(other, lanes)]
+            forcing = [shape for shape in shapes if shape.caps.most is not None]
+            if not hosts or not forcing:
+                continue
+            sizes = {host: sum(left[shape] for shape in choosy) for host, choosy in classes[:number] if host in hosts}
+            whole = sum(sizes.values())
+            for shape in forcing:
+                done, given = 0, 0
+                for host in hosts:
+                    done += sizes[host]
+                    share = left[shape] * done // whole - given
+                    given += share
+                    if share:
+                        invited.setdefault(host, {})[shape] = share
+        return invited
 
     def _classes(
         self, waiting: Mapping[Shape, int], tier: Iterable[str]
@@ -78,3 +110,7 @@ class Purchasing:
                 classes.setdefault(lanes, []).append(shape)
         choice = {lanes: union(lane.rows for lane in lanes).bit_count() for lanes in classes}
         yield from sorted(classes.items(), key=lambda item: (choice[item[0]], item[1][0].index))
+
+
+def _covered(lanes: Iterable[Lane], by: Sequence[Lane]) -> bool:
+    return all(any(wider.covers(lane) for wider in by) for lane in lanes)

@@ -12,30 +12,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import le, mul
 
-from autonodes.core.hostports import first_conflict
-from autonodes.core.model import HostPort
-
 Vector = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Pods of one shape.
+    """Pods of one size.
 
     :param size: of one pod, a number a resource
+    :param most: of them on one node; None if only room limits them
     :param first: it asks for a device, so it goes first onto a machine that has some
     """
 
     size: Vector
     worth: float
-    ports: tuple[HostPort, ...] = ()
+    most: int | None = None
     first: bool = False
 
 
 def fillings(room: Vector, items: Sequence[Item], waiting: Sequence[int]) -> Iterator[list[int]]:
     """What could go onto the machine: how many pods of each item, for each way that is worth trying."""
     share = _share(room, items, waiting)
-    in_proportion = [0 if item.ports else int(share * count) for item, count in zip(items, waiting, strict=True)]
+    in_proportion = [_at_most(item, int(share * count)) for item, count in zip(items, waiting, strict=True)]
     if any(in_proportion):
         yield by_fit(room, items, waiting, in_proportion)
     yield by_fit(room, items, waiting)
@@ -48,11 +46,14 @@ def by_fit(room: Vector, items: Sequence[Item], waiting: Sequence[int], counts: 
     """
     counts = counts or [0] * len(items)
     left = _left(room, items, counts)
-    if any(item.ports for item in items):
-        _place_ports(left, items, waiting, counts)
+    available = [_at_most(item, count) for item, count in zip(items, waiting, strict=True)]
     for chosen in ([i for i, item in enumerate(items) if item.first], range(len(items))):
-        _place_by_dot(room, left, items, waiting, counts, chosen)
+        _place_by_dot(room, left, items, available, counts, chosen)
     return counts
+
+
+def _at_most(item: Item, count: int) -> int:
+    return count if item.most is None else min(count, item.most)
 
 
 def _share(room: Vector, items: Sequence[Item], waiting: Sequence[int]) -> float:
@@ -74,16 +75,6 @@ def _left(room: Vector, items: Sequence[Item], counts: Sequence[int]) -> list[in
     return left
 
 
-def _place_ports(left: list[int], items: Sequence[Item], waiting: Sequence[int], counts: list[int]) -> None:
-    """At most one pod of each item that takes host ports, as long as they don't conflict."""
-    taken: tuple[HostPort, ...] = ()
-    for index, item in enumerate(items):
-        if item.ports and waiting[index] and not first_conflict(item.ports, taken) and _fits(item.size, left):
-            counts[index] = 1
-            taken += item.ports
-            _take(left, item.size, 1)
-
-
 def _place_by_dot(
     room: Vector,
     left: list[int],
@@ -93,22 +84,18 @@ def _place_by_dot(
     among: Sequence[int],
 ) -> None:
     relative = [1.0 / (size * size) if size > 0 else 0.0 for size in room]
-    candidates = [(items[i].size, i) for i in among if not items[i].ports and counts[i] < waiting[i]]
+    candidates = [(items[i].size, i) for i in among if counts[i] < waiting[i]]
     while candidates := [each for each in candidates if _fits(each[0], left)]:
         weights = tuple(map(mul, relative, left))
         size, best = max(candidates, key=lambda each: sum(map(mul, weights, each[0])))
         fitting = min(rest // need for rest, need in zip(left, size, strict=True) if need)
         count = min(waiting[best] - counts[best], max(1, fitting // 4))
         counts[best] += count
-        _take(left, size, count)
+        for place, need in enumerate(size):
+            left[place] -= need * count
         if counts[best] == waiting[best]:
             candidates.remove((size, best))
 
 
 def _fits(size: Vector, left: Sequence[int]) -> bool:
     return all(map(le, size, left))
-
-
-def _take(left: list[int], size: Vector, count: int) -> None:
-    for place, need in enumerate(size):
-        left[place] -= need * count

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 
 from autonodes.core.model import HostPort
 
-_EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 -- compared with, not bound to
+EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 -- compared with, not bound to
 
 
 def conflict(port: HostPort, taken: HostPort) -> bool:
     if port.port != taken.port or (port.protocol or "TCP") != (taken.protocol or "TCP"):
         return False
-    return port.ip == taken.ip or port.ip in _EVERY_ADDRESS or taken.ip in _EVERY_ADDRESS
+    return port.ip == taken.ip or port.ip in EVERY_ADDRESS or taken.ip in EVERY_ADDRESS
 
 
 def first_conflict(ports: Iterable[HostPort], taken: Iterable[HostPort]) -> HostPort | None:

@@ -28,6 +28,10 @@ class Lane:
     open: Requirements
     rows: int
 
+    def covers(self, other: Lane) -> bool:
+        """Whether a pod with this lane may go wherever the other leads."""
+        return self.pool == other.pool and self.open in (Requirements(), other.open) and not other.rows & ~self.rows
+
 
 class Lanes:
     """The lanes of shapes, each worked out once."""

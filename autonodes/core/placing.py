@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from autonodes.core.hostports import first_conflict
+from autonodes.core.census import Census
 from autonodes.core.model import Pod, PodUID
 from autonodes.core.resources import Resources, add
 from autonodes.core.shapes import Shape
@@ -20,13 +20,10 @@ from autonodes.core.targets import Target
 class Placing:
     """:param placements: what was placed where"""
 
-    def __init__(self, targets: Sequence[Target], shapes: Sequence[Shape]) -> None:
+    def __init__(self, targets: Sequence[Target], census: Census) -> None:
         self.placements: dict[PodUID, str] = {}
-        self._targets = targets
+        self._targets, self._census = targets, census
         self._by_name = {target.name: target for target in targets}
-        self._keys = sorted({key for shape in shapes for term in shape.terms for key in term})
-        self._looks = [target.look(self._keys) for target in targets]
-        self._accepted: dict[tuple[object, Hashable], bool] = {}
 
     def keep_promises(self, shapes: Iterable[Shape], nominations: Mapping[PodUID, str]) -> None:
         """Place nominated pods where they were nominated, and take them off their shapes."""
@@ -38,29 +35,34 @@ class Placing:
 
     def _keep_promise(self, pod: Pod, shape: Shape, nominations: Mapping[PodUID, str]) -> bool:
         by_scheduler = self._by_name.get(pod.nominated_node)
-        if by_scheduler is not None and by_scheduler.initialized:
+        is_own = pod.nominated_node == nominations.get(pod.uid)  # what was promised is what the pod shows
+        if by_scheduler is not None and by_scheduler.initialized and not is_own:
             self._put(pod, shape, by_scheduler)  # it makes room there itself: what is in the way is being preempted
             return True
         for name in (pod.nominated_node, nominations.get(pod.uid, "")):
             target = self._by_name.get(name)
-            if target is not None and target.accepts(shape) and self._room_for(shape, target):
+            if target is not None and target.accepts(shape) and target.room_for(shape, 1):
                 self._put(pod, shape, target)
                 return True
         return False
 
     def place(self, shapes: Iterable[Shape]) -> None:
         """Place what can be placed, and take it off the shapes."""
+        listed = list(shapes)
+        keys = sorted({key for shape in listed for term in shape.terms for key in term})
+        self._looks = [target.look(keys) for target in self._targets]
+        self._accepted: dict[tuple[object, Hashable], bool] = {}
         room = add(*(target.room for target in self._targets))
-        for shape in sorted(shapes, key=lambda each: (-each.priority, -_size(each.requests, room), each.index)):
+        for shape in sorted(listed, key=lambda each: (-each.priority, -_size(each.requests, room), each.index)):
             self._place(shape)
 
     def _place(self, shape: Shape) -> None:
         for target, look in zip(self._targets, self._looks, strict=True):
             if not shape.pods:
                 return
-            count = self._room_for(shape, target)
+            count = target.room_for(shape, len(shape.pods))
             if count and self._accepts(target, look, shape):
-                target.take(shape.requests, shape.host_ports, count)
+                target.take(shape, count)
                 self.placements.update((pod.uid, target.name) for pod in shape.pods[:count])
                 shape.pods = shape.pods[count:]
 
@@ -70,19 +72,9 @@ class Placing:
             self._accepted[key] = target.accepts(shape)
         return self._accepted[key]
 
-    def _room_for(self, shape: Shape, target: Target) -> int:
-        """How many pods of the shape the target takes."""
-        count = len(shape.pods)
-        for name, amount in shape.requests.items():
-            count = min(count, target.room.get(name, 0) // amount)
-            if count <= 0:
-                return 0
-        if shape.host_ports:
-            return 0 if first_conflict(shape.host_ports, target.taken) else min(count, 1)
-        return count
-
     def _put(self, pod: Pod, shape: Shape, target: Target) -> None:
-        target.take(shape.requests, shape.host_ports)
+        target.take(shape)
+        self._census.promised(shape.topology, target)
         self.placements[pod.uid] = target.name
 
 

@@ -1,12 +1,14 @@
 """The planner: from a snapshot to what is bought and what goes where. A pure function.
 
-In this order: promises of earlier plans are kept; what fits onto existing nodes and claims in flight is placed there;
-for the rest nodes are bought (see `buying` and `greedy`); expendable pods fill what is left over on any of these; for
-what has no place the reasons are given. Everything is done once a shape and not once a pod, and every tie is broken by
-price, name or the order of the pods, so that the same snapshot always gives the same plan. Groups of pods that are of
-use only together are seen to around all this (`gangs`), and so are claims for devices (`deviceplanning`).
+In this order: promises of earlier plans are kept; pods with constraints on zones and other domains are told theirs
+(`domains`), while those on single nodes hold wherever pods are put (`caps`); what fits onto existing nodes and claims
+in flight is placed there; for the rest nodes are bought (see `buying` and `greedy`); expendable pods fill what is left
+over on any of these; for what has no place the reasons are given. Everything is done once a shape and not once a pod,
+and every tie is broken by price, name or the order of the pods, so that the same snapshot always gives the same plan.
+Groups of pods that are of use only together are seen to around all this (`gangs`), and so are claims for devices
+(`deviceplanning`).
 
-What it does not know yet: topology spread, pod affinity, preferences, volumes, ``minValues`` (which it passes on).
+What it does not know yet: pod affinity by hostname, preferences, ``minValues`` (which it passes on).
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from autonodes.core.buying import Purchasing, Waiting
 from autonodes.core.catalog import Catalog, build_catalog
+from autonodes.core.census import Census, inverse
 from autonodes.core.deviceplanning import place_with_devices, plan_with_devices
+from autonodes.core.domains import Domains
 from autonodes.core.gangs import plan_groups
 from autonodes.core.lanes import Lanes
 from autonodes.core.limits import open_ledger
@@ -23,8 +27,10 @@ from autonodes.core.model import Plan, Pod, PodUID, Reason, Snapshot
 from autonodes.core.placing import Placing
 from autonodes.core.purchases import Purchases
 from autonodes.core.reasons import Reasons, expendable, invalid
+from autonodes.core.selection import Groups
 from autonodes.core.shapes import Shape, group, in_order, is_planned
-from autonodes.core.targets import find_targets
+from autonodes.core.targets import Usage, find_targets
+from autonodes.core.topology import register
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -36,15 +42,16 @@ def _plan_pods(snapshot: Snapshot) -> Plan:
     """One by one, whatever group they are in."""
     waiting = in_order(pod for pod in snapshot.pods if is_planned(pod))
     catalog = build_catalog(snapshot)
-    shapes = group([pod for pod in waiting if not pod.fault])
-    placing = _place(snapshot, catalog, shapes)
-    purchasing = _buy(snapshot, catalog, shapes)
+    stage = _Stage(snapshot, catalog, [pod for pod in waiting if not pod.fault])
+    needed, spare = stage.place()
+    purchasing = _buy(snapshot, catalog, needed, spare)
     purchases = Purchases(catalog, purchasing.ledger).write(purchasing.bins.bins)
     bought = {uid for purchase in purchases for uid in purchase.pods}
     reasons = Reasons(catalog, snapshot.pools, purchasing.ledger)
     unplaced = {pod.uid: invalid(pod.fault) for pod in waiting if pod.fault}
-    unplaced.update(_unplaced(shapes, bought, reasons))
-    return Plan(purchases=purchases, placements=placing.placements, unplaced=unplaced)
+    unplaced.update(stage.domains.refused)
+    unplaced.update(_unplaced([*needed, *spare], bought, reasons))
+    return Plan(purchases=purchases, placements=stage.placing.placements, unplaced=unplaced)
 
 
 def place(snapshot: Snapshot) -> Mapping[PodUID, str]:
@@ -53,30 +60,50 @@ def place(snapshot: Snapshot) -> Mapping[PodUID, str]:
 
 
 def _place_pods(snapshot: Snapshot) -> Mapping[PodUID, str]:
-    shapes = group(in_order(pod for pod in snapshot.pods if is_planned(pod) and not pod.fault))
-    return _place(snapshot, build_catalog(snapshot), shapes).placements
+    waiting = in_order(pod for pod in snapshot.pods if is_planned(pod) and not pod.fault)
+    stage = _Stage(snapshot, build_catalog(snapshot), waiting)
+    stage.place()
+    return stage.placing.placements
 
 
-def _place(snapshot: Snapshot, catalog: Catalog, shapes: Sequence[Shape]) -> Placing:
-    """Expendable pods come last: they must not take a place that would save a purchase."""
-    placing = Placing(find_targets(snapshot, catalog), shapes)
-    needed = [shape for shape in shapes if not shape.expendable]
-    placing.keep_promises(shapes, snapshot.nominations)
-    placing.place(needed)
-    placing.place([shape for shape in shapes if shape.expendable])
-    return placing
+class _Stage:
+    """What is there, and the pods that wait: first they are told their domains, then nodes and claims take in what they
+    can."""
+
+    def __init__(self, snapshot: Snapshot, catalog: Catalog, waiting: Sequence[Pod]) -> None:
+        usage, groups = Usage(snapshot.pods), Groups(snapshot.namespaces)
+        register((*waiting, *inverse(usage)), groups)
+        targets = find_targets(snapshot, catalog, usage)
+        census = Census(snapshot, groups, usage, targets)
+        lanes = Lanes(catalog, snapshot.pools)
+        self._snapshot = snapshot
+        self._shapes = group(waiting, groups)
+        self.domains = Domains(catalog, lanes, snapshot.pools, targets, groups, census)
+        self.placing = Placing(targets, census)
+
+    def place(self) -> tuple[list[Shape], list[Shape]]:
+        """Expendable pods come last: they must not take a place that would save a purchase.
+
+        :return: the shapes that are left and those of them that are expendable
+        """
+        self.placing.keep_promises(self._shapes, self._snapshot.nominations)
+        needed = self.domains.resolve(shape for shape in self._shapes if not shape.expendable)
+        self.placing.place(needed)
+        spare = self.domains.resolve(shape for shape in self._shapes if shape.expendable)
+        self.placing.place(spare)
+        return needed, spare
 
 
-def _buy(snapshot: Snapshot, catalog: Catalog, shapes: Iterable[Shape]) -> Purchasing:
+def _buy(snapshot: Snapshot, catalog: Catalog, needed: Iterable[Shape], spare: Iterable[Shape]) -> Purchasing:
     lanes = Lanes(catalog, snapshot.pools)
-    waiting: Waiting = {shape: len(shape.pods) for shape in shapes if shape.pods and not shape.expendable}
+    waiting: Waiting = {shape: len(shape.pods) for shape in needed if shape.pods}
     purchasing = Purchasing(catalog, lanes, snapshot.pools, open_ledger(snapshot, catalog))
     left = purchasing.buy(waiting)
     if left and purchasing.ledger.left and len({shape.priority for shape in waiting}) > 1:
         purchasing = Purchasing(catalog, lanes, snapshot.pools, open_ledger(snapshot, catalog))
         purchasing.buy_by_priority(waiting)
-    for shape in shapes:
-        if shape.expendable and shape.pods:
+    for shape in spare:
+        if shape.pods:
             purchasing.join(shape, len(shape.pods))
     return purchasing
 

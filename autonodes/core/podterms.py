@@ -65,7 +65,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a pod would like, each with its weight (1–100); nothing of it keeps the pod from running.
+    """What a pod would like, each with its weight (1 to 100); nothing of it keeps the pod from running.
 
     :param nodes: preferred node affinity
     """

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from autonodes.core.caps import UNLIMITED, Caps
 from autonodes.core.labels import EXPENDABLE
 from autonodes.core.model import HostPort, Pod, Toleration
 from autonodes.core.requirements import Requirements
 from autonodes.core.resources import Resources
+from autonodes.core.selection import Groups
+from autonodes.core.topology import NOWHERE_IN_PARTICULAR, Rules, Topology
 
 
 @dataclass(eq=False)
@@ -18,16 +21,22 @@ class Shape:
     """Pods among which scheduling can't tell the difference.
 
     :param index: the position of its first pod among all shapes'; breaks ties
+    :param size: shapes with the same requests have the same number
+    :param caps: what it means for others on its node, and they for it
+    :param topology: what it says about other domains than nodes, until that is decided
     :param pods: in the order in which they will be served
     """
 
     index: int
+    size: int
     requests: Resources
     terms: tuple[Requirements, ...]
     tolerations: tuple[Toleration, ...]
     host_ports: tuple[HostPort, ...]
     priority: int
     expendable: bool
+    caps: Caps = UNLIMITED
+    topology: Topology = NOWHERE_IN_PARTICULAR
     pods: list[Pod] = field(default_factory=list)
 
     @cached_property
@@ -80,35 +89,50 @@ class _Numbering:
         return number
 
 
-def group(pods: Sequence[Pod]) -> list[Shape]:
-    """The shapes of pods, in the order of their first pods."""
+def group(pods: Sequence[Pod], groups: Groups) -> list[Shape]:
+    """The shapes of pods, in the order of their first pods.
+
+    :param groups: complete, see `autonodes.core.topology.register`
+    """
     requests = _Numbering(lambda part: frozenset(part.items()))
     terms, tolerations, ports = _Numbering(), _Numbering(), _Numbering()
+    spread, near, apart, preferences = _Numbering(), _Numbering(), _Numbering(), _Numbering()
+    rules = Rules(groups)
     shapes: dict[object, Shape] = {}
     for pod in pods:
+        size = requests(pod.requests)
         key = (
-            requests(pod.requests),
+            size,
             terms(pod.required_terms),
             tolerations(pod.tolerations),
             ports(pod.host_ports),
             pod.priority,
             is_expendable(pod),
+            spread(pod.spread),
+            near(pod.near),
+            apart(pod.apart),
+            preferences(pod.preferences),
+            groups.of(pod),
         )
         shape = shapes.get(key)
         if shape is None:
-            shape = shapes[key] = _shape(len(shapes), pod)
+            shape = shapes[key] = _shape(len(shapes), size, pod, rules)
         shape.pods.append(pod)
     return list(shapes.values())
 
 
-def _shape(index: int, pod: Pod) -> Shape:
+def _shape(index: int, size: int, pod: Pod, rules: Rules) -> Shape:
     terms = tuple(dict.fromkeys(pod.required_terms)) or (Requirements(),)
+    caps, topology = rules.of(pod)
     return Shape(
         index=index,
+        size=size,
         requests={name: amount for name, amount in pod.requests.items() if amount > 0},
         terms=terms,
         tolerations=pod.tolerations,
         host_ports=pod.host_ports,
         priority=pod.priority,
         expendable=is_expendable(pod),
+        caps=caps,
+        topology=topology,
     )

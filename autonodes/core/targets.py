@@ -15,12 +15,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from autonodes.core.bitsets import union
+from autonodes.core.caps import Caps, Tally
 from autonodes.core.catalog import Catalog
 from autonodes.core.daemons import may_run_on, outstanding, overhead, ports, runs_on
 from autonodes.core.labels import HOSTNAME, INITIALIZED, NODE_POOL, NORMALIZED, WELL_KNOWN
 from autonodes.core.model import Claim, HostPort, Node, Pod, Snapshot, Taint
 from autonodes.core.requirements import FIELD_NAME, Requirements
-from autonodes.core.resources import Resources, add, least, subtract
+from autonodes.core.resources import add, least, subtract
 from autonodes.core.shapes import Shape
 from autonodes.core.taints import lasting, untolerated
 
@@ -30,17 +31,19 @@ class Target:
     """A node or a claim in flight, with the room that is left on it.
 
     :param satisfies: whether a pod with these terms may count on it, by its labels alone
+    :param values: what its label at a key is or may become, as far as that is known
     :param labels: those of a node; None for a claim, whose labels are not all decided
     :param room: what is left; it may be negative
-    :param taken: the host ports that are in use
+    :param tally: what its pods, those that are to come included, mean for others
     """
 
     name: str
     initialized: bool
     taints: tuple[Taint, ...]
     satisfies: Callable[[tuple[Requirements, ...]], bool]
+    values: Callable[[str], frozenset[str]]
     room: dict[str, int]
-    taken: list[HostPort] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
     labels: Mapping[str, str] | None = None
 
     def accepts(self, shape: Shape) -> bool:
@@ -52,39 +55,36 @@ class Target:
             return self.name
         return (self.taints, tuple(map(self.labels.get, keys)))
 
-    def take(self, requests: Resources, host_ports: Iterable[HostPort], count: int = 1) -> None:
-        for name, amount in requests.items():
+    def room_for(self, shape: Shape, count: int) -> int:
+        """How many of ``count`` pods of the shape it takes, its labels and taints aside."""
+        room = self.room
+        for name, amount in shape.requests.items():
+            count = min(count, room.get(name, 0) // amount)
+            if count <= 0:
+                return 0
+        return self.tally.room_for(shape.caps, count) if shape.caps else count
+
+    def take(self, shape: Shape, count: int = 1) -> None:
+        for name, amount in shape.requests.items():
             self.room[name] = self.room.get(name, 0) - amount * count
-        self.taken.extend(host_ports)
+        self.tally.add(shape.caps, count)
 
 
 class Usage:
-    """What runs on each node: the bound pods, summed once."""
+    """What runs where: the bound pods by their nodes."""
 
     def __init__(self, pods: Iterable[Pod]) -> None:
-        self.requests: dict[str, dict[str, int]] = defaultdict(dict)
-        self.daemons: dict[str, dict[str, int]] = defaultdict(dict)
-        self.ports: dict[str, list[HostPort]] = defaultdict(list)
+        self.pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in pods:
             if pod.node_name and not pod.terminal:
-                self._count(pod)
-
-    def _count(self, pod: Pod) -> None:
-        total = self.requests[pod.node_name]
-        for name, amount in pod.requests.items():
-            total[name] = total.get(name, 0) + amount
-        if pod.owner_kind == "DaemonSet":
-            self.daemons[pod.node_name] = add(self.daemons[pod.node_name], pod.requests)
-        if pod.host_ports:
-            self.ports[pod.node_name].extend(pod.host_ports)
+                self.pods[pod.node_name].append(pod)
 
 
-def find_targets(snapshot: Snapshot, catalog: Catalog) -> list[Target]:
+def find_targets(snapshot: Snapshot, catalog: Catalog, usage: Usage) -> list[Target]:
     """All of them: initialized nodes first, then those in flight, each by name."""
-    usage = Usage(snapshot.pods)
     claims = pair(snapshot)
     nodes = [
-        _of_node(node, claims.get(node.name), usage, snapshot)
+        _of_node(node, claims.get(node.name), usage.pods.get(node.name, ()), snapshot)
         for node in snapshot.nodes
         if node.deleted_at is None and not node.unschedulable and not _leaving(claims.get(node.name))
     ]
@@ -133,7 +133,7 @@ def _leaving(claim: Claim | None) -> bool:
     return claim is not None and claim.deleted_at is not None
 
 
-def _of_node(node: Node, claim: Claim | None, usage: Usage, snapshot: Snapshot) -> Target:
+def _of_node(node: Node, claim: Claim | None, running: Iterable[Pod], snapshot: Snapshot) -> Target:
     initialized = is_initialized(node, claim)
     labels, taints, allocatable = node_labels(node), node.taints, dict(node.allocatable)
     if claim is not None and not initialized:
@@ -141,24 +141,40 @@ def _of_node(node: Node, claim: Claim | None, usage: Usage, snapshot: Snapshot) 
         taints = lasting((*claim.taints, *node.taints), claim.startup_taints)
         allocatable.update({name: amount for name, amount in claim.allocatable.items() if not allocatable.get(name)})
     daemons = [daemon for daemon in snapshot.daemonsets if runs_on(daemon, taints, labels)]
-    room = subtract(allocatable, usage.requests[node.name])
-    room = subtract(room, outstanding(overhead(daemons), usage.daemons[node.name]))
-    taken = [*usage.ports[node.name], *ports(daemons)]
-    return Target(node.name, initialized, taints, _satisfied_by(labels), room, taken, labels)
+    room = subtract(allocatable, add(*(pod.requests for pod in running)))
+    present = add(*(pod.requests for pod in running if pod.owner_kind == "DaemonSet"))
+    room = subtract(room, outstanding(overhead(daemons), present))
+    tally = _with_ports(ports(daemons), *(pod.host_ports for pod in running if pod.host_ports))
+    return Target(node.name, initialized, taints, _satisfied_by(labels), _values(labels), room, tally, labels)
 
 
 def _of_claim(claim: Claim, snapshot: Snapshot, catalog: Catalog) -> Target:
-    taints = lasting(claim.taints, claim.startup_taints)
+    taints, known = lasting(claim.taints, claim.startup_taints), _known(claim)
     rows = 0 if claim.launched else claim_rows(claim, catalog)
     if rows:
         chosen = list(catalog.select(rows))
-        room = least(row.room for row in chosen)
-        taken = [port for row in chosen for port in row.ports]
-        return Target(claim.name, False, taints, _by_rows(claim, rows, catalog), room, taken)
-    known = _known(claim)
+        tally = _with_ports(*(row.ports for row in chosen))
+        satisfies = _by_rows(claim, rows, catalog)
+        return Target(claim.name, False, taints, satisfies, _possible(known), least(row.room for row in chosen), tally)
     daemons = [daemon for daemon in snapshot.daemonsets if may_run_on(daemon, taints, known, WELL_KNOWN)]
     room = subtract(claim.allocatable, overhead(daemons))
-    return Target(claim.name, False, taints, _guaranteed_by(known), room, list(ports(daemons)))
+    return Target(claim.name, False, taints, _guaranteed_by(known), _possible(known), room, _with_ports(ports(daemons)))
+
+
+def _with_ports(*taken: tuple[HostPort, ...]) -> Tally:
+    tally = Tally()
+    for host_ports in taken:
+        tally.add(Caps().with_ports(host_ports))
+    return tally
+
+
+def _values(labels: Mapping[str, str]) -> Callable[[str], frozenset[str]]:
+    return lambda key: frozenset((labels[key],)) if key in labels else frozenset()
+
+
+def _possible(known: Requirements) -> Callable[[str], frozenset[str]]:
+    """A label that may have any value counts as having none."""
+    return lambda key: known.allowed(key).values if not known.allowed(key).complement else frozenset()
 
 
 def _known(claim: Claim) -> Requirements:

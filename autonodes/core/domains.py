@@ -1,0 +1,263 @@
+"""Deciding the domains of pods (zones, capacity types, any label of nodes) before they are placed or bought for.
+
+Pods with spread constraints, affinity or anti-affinity, and those that others count, are taken one after another. Each
+goes to a domain that its constraints allow, given where the pods before it went and what runs already; among those
+domains first where nodes have room, then where it is cheapest, then where there are fewest. What it is *pinned* to then
+stands in its node affinity, so that whatever is packed, placed or bought after that needs to know nothing of domains.
+
+Every step leaves a state that is right, so the end is right, too: kube-scheduler accepts it in the order of the steps,
+and with spread also in most others.
+
+Limits: a pod without constraints that a spread of others counts is pinned, too; a pinned pod stays where it is even if
+another zone turns out to be better later; more than `MOST_CELLS` combinations of domains are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, product
+from typing import Final
+
+from autonodes.core.bitsets import lowest
+from autonodes.core.catalog import Catalog
+from autonodes.core.census import Census, universe
+from autonodes.core.lanes import Lanes
+from autonodes.core.model import NodePool, PodUID, Reason
+from autonodes.core.requirements import Requirement, Requirements
+from autonodes.core.selection import Groups
+from autonodes.core.shapes import Shape
+from autonodes.core.targets import Target
+from autonodes.core.topology import NOWHERE_IN_PARTICULAR, ApartRule, NearRule, SpreadRule, Topology
+
+MOST_CELLS: Final = 256
+
+SPREAD: Final = "TopologySpread"
+AFFINITY: Final = "PodAffinity"
+ANTI_AFFINITY: Final = "PodAntiAffinity"
+
+Rule = SpreadRule | NearRule | ApartRule
+
+
+@dataclass(eq=False)
+class Cell:
+    """One combination of domains that a shape may go to.
+
+    :param shape: the same pods, pinned
+    :param price: dollars an hour of the cheapest machine that could be bought there; infinite if none
+    :param room: pods that nodes and claims there could still take
+    """
+
+    at: Mapping[str, str]
+    shape: Shape
+    price: float
+    room: int
+
+
+class Domains:
+    """:param refused: pods for which there is no domain, and why"""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        lanes: Lanes,
+        pools: Sequence[NodePool],
+        targets: Sequence[Target],
+        groups: Groups,
+        census: Census,
+    ) -> None:
+        self.refused: dict[PodUID, tuple[Reason, ...]] = {}
+        self._catalog, self._lanes, self._targets = catalog, lanes, targets
+        self._pools = sorted(pool.name for pool in pools)
+        self._groups, self._census = groups, census
+        self._pinned: dict[object, tuple[Requirements, ...]] = {}
+        self._shapes: dict[object, Shape] = {}
+        self._offered: dict[str, list[str]] = {}
+        self._prices: dict[object, float] = {}
+        self._holders: dict[int, int] = {}
+
+    def resolve(self, shapes: Iterable[Shape]) -> list[Shape]:
+        """The shapes to be packed, in the order of their first pods."""
+        listed = list(shapes)
+        for shape in listed:
+            for rule in shape.topology.spread:
+                self._holders[rule.group] = min(rule.max_skew, self._holders.get(rule.group, rule.max_skew))
+        self._shapes = {}
+        free = [shape for shape in listed if not shape.topology]
+        waiting = sorted((shape for shape in listed if shape.topology), key=_order)
+        while waiting:
+            later = [shape for shape in waiting if not self._resolve(shape)]
+            if len(later) == len(waiting):
+                for shape in later:
+                    self._refuse(shape)
+                break
+            waiting = later
+        return sorted((shape for shape in (*free, *self._shapes.values()) if shape.pods), key=lambda each: each.index)
+
+    def _resolve(self, shape: Shape) -> bool:
+        """Pin its pods as far as they can be; returns whether none is left, or it can't help to wait."""
+        cells = self._cells(shape)
+        left = list(shape.pods)
+        for number, pod in enumerate(shape.pods):
+            cell = self._choose(shape, cells)
+            if cell is None:
+                left = shape.pods[number:]
+                break
+            self._census.settle(shape.topology, cell.at)
+            cell.room -= 1
+            self._pin(cell).pods.append(pod)
+        else:
+            left = []
+        shape.pods = left
+        return not left
+
+    def _choose(self, shape: Shape, cells: Sequence[Cell]) -> Cell | None:
+        best, least = None, None
+        for cell in cells:
+            if self._first_broken(shape.topology, cell.at, cells) is not None:
+                continue
+            crowding = self._crowding(shape.topology, cell.at, cells)
+            rank = (crowding, cell.room <= 0, cell.price, self._present(shape.topology, cell.at))
+            if least is None or rank < least:
+                best, least = cell, rank
+        return best
+
+    def _first_broken(self, topology: Topology, at: Mapping[str, str], cells: Sequence[Cell]) -> Rule | int | None:
+        """The first rule that keeps the pod out of the domains; a number if it is another pod's anti-affinity."""
+        census = self._census
+        for group in topology.counted:
+            if census.held[group] and at.get(self._groups.groups[group].key) in census.held[group]:
+                return group
+        for apart in topology.apart:
+            if census.counts[apart.group].get(at[apart.key], 0):
+                return apart
+        for near in topology.near:
+            if not census.counts[near.group].get(at[near.key], 0) and not (near.own and self._first_of_all(topology)):
+                return near
+        for spread in topology.spread:
+            count = census.counts[spread.group].get(at[spread.key], 0) + spread.own
+            if count - self._fewest(spread, cells) > spread.max_skew:
+                return spread
+        return None
+
+    def _first_of_all(self, topology: Topology) -> bool:
+        """No pod of any group that it must be near to is anywhere."""
+        return not any(self._census.total(rule.group) for rule in topology.near)
+
+    def _fewest(self, rule: SpreadRule, cells: Sequence[Cell]) -> int:
+        domains = universe([cell.at[rule.key] for cell in cells], self._census.domains(rule.group))
+        if len(domains) < rule.min_domains:
+            return 0
+        counts = self._census.counts[rule.group]
+        return min(counts.get(domain, 0) for domain in domains)
+
+    def _crowding(self, topology: Topology, at: Mapping[str, str], cells: Sequence[Cell]) -> int:
+        """By how much the pod would break the spread of others, which nothing forbids."""
+        excess = 0
+        for group in topology.counted:
+            skew, key = self._holders.get(group), self._groups.groups[group].key
+            if skew is not None and key in at:
+                domains = universe([cell.at[key] for cell in cells], self._census.domains(group))
+                counts = self._census.counts[group]
+                fewest = min(counts.get(domain, 0) for domain in domains)
+                excess += max(0, counts.get(at[key], 0) + 1 - fewest - skew)
+        return excess
+
+    def _present(self, topology: Topology, at: Mapping[str, str]) -> int:
+        groups = self._groups.groups
+        return sum(self._census.counts[group].get(at.get(groups[group].key, ""), 0) for group in topology.counted)
+
+    def _cells(self, shape: Shape) -> list[Cell]:
+        keys = sorted(
+            {rule.key for rule in shape.topology.rules}
+            | {self._groups.groups[group].key for group in shape.topology.counted}
+        )
+        combinations = islice(product(*(self._options(key) for key in keys)), MOST_CELLS)
+        cells = (self._cell(shape, dict(zip(keys, values, strict=True))) for values in combinations)
+        return [cell for cell in cells if cell is not None]
+
+    def _options(self, key: str) -> list[str]:
+        """The values that nodes have or could have at a key."""
+        if key not in self._offered:
+            values = {value for target in self._targets for value in target.values(key)}
+            for pool in self._pools:
+                offered = self._catalog.labels.offered(pool, key)
+                values |= offered.values if offered is not None and not offered.complement else frozenset()
+            self._offered[key] = sorted(values)
+        return self._offered[key]
+
+    def _cell(self, shape: Shape, at: dict[str, str]) -> Cell | None:
+        terms = self._pin_terms(shape.terms, at)
+        if not terms:
+            return None
+        pinned = replace(shape, terms=terms, topology=NOWHERE_IN_PARTICULAR, pods=[])
+        price = self._price(pinned)
+        room = self._room(pinned, len(shape.pods))
+        return Cell(at, pinned, price, room) if room or price < float("inf") else None
+
+    def _pin_terms(self, terms: tuple[Requirements, ...], at: Mapping[str, str]) -> tuple[Requirements, ...]:
+        key = (terms, tuple(at.items()))
+        if key not in self._pinned:
+            here = Requirements([Requirement.of(name, "In", [value]) for name, value in at.items()])
+            both = (term & here for term in terms)
+            self._pinned[key] = tuple(dict.fromkeys(term for term in both if term.contradiction() is None))
+        return self._pinned[key]
+
+    def _price(self, pinned: Shape) -> float:
+        key = (pinned.size, pinned.constraints, pinned.host_ports)
+        if key not in self._prices:
+            rows = self._catalog.with_room(pinned.requests) & self._catalog.buyable
+            masks = [lane.rows & rows for lane in self._lanes.of(pinned)]
+            prices = [self._catalog.rows[lowest(mask)].price for mask in masks if mask]
+            self._prices[key] = min(prices, default=float("inf"))
+        return self._prices[key]
+
+    def _room(self, pinned: Shape, count: int) -> int:
+        room = 0
+        for target in self._targets:
+            if room >= count:
+                break
+            here = target.room_for(pinned, count)
+            if here and target.accepts(pinned):
+                room += here
+        return min(room, count)
+
+    def _pin(self, cell: Cell) -> Shape:
+        """The shape that stands for all pods that are alike once they are pinned."""
+        shape = cell.shape
+        key = (shape.size, shape.constraints, shape.caps, shape.priority, shape.expendable)
+        found = self._shapes.setdefault(key, shape)
+        found.index = min(found.index, shape.index)
+        return found
+
+    def _refuse(self, shape: Shape) -> None:
+        cells = self._cells(shape)
+        broken = [self._first_broken(shape.topology, cell.at, cells) for cell in cells]
+        why = self._reason(shape, broken)
+        self.refused.update((pod.uid, (why,)) for pod in shape.pods)
+
+    def _reason(self, shape: Shape, broken: Sequence[Rule | int | None]) -> Reason:
+        rule = next((each for each in broken if each is not None), None)
+        if rule is None:
+            keys = ", ".join(sorted({each.key for each in shape.topology.rules}))
+            return Reason(pool="", code=SPREAD, text=f"no node that would do has or could have the label {keys}")
+        if isinstance(rule, SpreadRule):
+            counts = self._census.counts[rule.group]
+            there = ", ".join(f"{value}: {counts.get(value, 0)}" for value in self._options(rule.key))
+            text = f"would exceed maxSkew {rule.max_skew} of topology spread by {rule.key} ({there})"
+            return Reason(pool="", code=SPREAD, text=text)
+        if isinstance(rule, NearRule):
+            text = f"pod affinity by {rule.key}: no pod that it selects runs or will run where this pod could"
+            return Reason(pool="", code=AFFINITY, text=text)
+        if isinstance(rule, ApartRule):
+            text = f"pod anti-affinity by {rule.key}: every domain has a pod that it selects"
+            return Reason(pool="", code=ANTI_AFFINITY, text=text)
+        key = self._groups.groups[rule].key
+        text = f"the anti-affinity of other pods by {key} keeps it out of every domain"
+        return Reason(pool="", code=ANTI_AFFINITY, text=text)
+
+
+def _order(shape: Shape) -> tuple[bool, bool, int, int]:
+    """Whoever keeps others out first, whoever is only counted last."""
+    topology = shape.topology
+    return (not topology.apart, not (topology.spread or topology.near), -shape.priority, shape.index)
