@@ -50,8 +50,10 @@ def test_requirements_that_differ_can_be_told_apart_by_a_value(one: Requirement,
 
 
 def _witnesses(*requirements: Requirement) -> list[str]:
+    """Numbers at the bounds, each written with leading zeros, too: its plain name may be excluded."""
     bounds = [bound for each in requirements for bound in (each.at_least, each.at_most) if bound is not None]
-    return [str(bound + step) for bound in bounds for step in (-1, 0, 1)]
+    numbers = [bound + step for bound in bounds for step in (-1, 0, 1)]
+    return [f"{'-' if number < 0 else ''}{zeros}{abs(number)}" for number in numbers for zeros in ("", "0", "00")]
 
 
 @given(same_key, same_key, samples)
