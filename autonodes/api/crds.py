@@ -13,11 +13,12 @@ import yaml
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
+from autonodes.api.nodeoverlay import NodeOverlay
 from autonodes.api.nodepool import NodePool
 from autonodes.api.objects import CustomResource
 from autonodes.api.structural import root_schema
 
-KINDS: Final[tuple[type[CustomResource], ...]] = (NodePool, NodeClaim, LocalNodeClass, KwokNodeClass)
+KINDS: Final[tuple[type[CustomResource], ...]] = (NodePool, NodeClaim, NodeOverlay, LocalNodeClass, KwokNodeClass)
 """All kinds of custom resources, in the order in which they are installed."""
 
 

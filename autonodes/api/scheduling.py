@@ -1,4 +1,4 @@
-"""What NodePools and NodeClaims share: requirements on labels, taints, the reference to a node class.
+"""What NodePools, NodeClaims and NodeOverlays share: requirements on labels, taints, the reference to a node class.
 
 The rules about restricted labels guard Karpenter's own domain: ``karpenter.sh`` and its subdomains, but for the
 capacity type and (where a claim names its pool) the pool; and ``kubernetes.io/hostname``, which no pool can promise.
@@ -76,20 +76,49 @@ PoolLabelKey = Annotated[
 _IN_NEEDS_VALUES: Final = "operator In needs at least one value"
 _INTEGERS_NEED_ONE: Final = "operators Gt, Lt, Gte and Lte need exactly one value, a whole number that is not negative"
 _MIN_VALUES: Final = "with operator In at least as many values are needed as minValues says"
+_VALUE_RULES: Final = (
+    ("self.operator != 'In' || (has(self.values) && size(self.values) > 0)", _IN_NEEDS_VALUES, ".values"),
+    (
+        "!(self.operator in ['Gt', 'Lt', 'Gte', 'Lte']) || (has(self.values) && size(self.values) == 1"
+        " && self.values[0].matches('^[0-9]+$') && int(self.values[0]) >= 0)",
+        _INTEGERS_NEED_ONE,
+        ".values",
+    ),
+)
 
 
-class NodeSelectorRequirement(Model):
+class LabelRequirement(Model):
+    """One label that a node must have (or must not)."""
+
+    model_config = ConfigDict(json_schema_extra=cel(*_VALUE_RULES))
+
+    key: LabelKey
+    """The label. Deprecated ``beta.kubernetes.io`` names stand for their successors."""
+    operator: Operator
+    """How the label relates to the values."""
+    values: tuple[LabelValue, ...] = Field(default=(), json_schema_extra=ATOMIC)
+    """At least one for In; a single whole number for Gt, Lt, Gte and Lte; none for Exists and DoesNotExist."""
+
+    @model_validator(mode="after")
+    def _values_fit_the_operator(self) -> Self:
+        if self.operator == "In" and not self.values:
+            raise fault(_IN_NEEDS_VALUES, at="values")
+        if self.operator in INTEGER_OPERATORS and not (len(self.values) == 1 and _natural(self.values[0])):
+            raise fault(_INTEGERS_NEED_ONE, at="values")
+        return self
+
+    def line(self) -> dict[str, Any]:
+        """As `Requirements.from_list` takes it: without what its operator ignores."""
+        values = self.values if self.operator not in ("Exists", "DoesNotExist") else ()
+        return {"key": self.key, "operator": self.operator, "values": values}
+
+
+class NodeSelectorRequirement(LabelRequirement):
     """One label that a node must have (or must not), and how many different values must stay open."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("self.operator != 'In' || (has(self.values) && size(self.values) > 0)", _IN_NEEDS_VALUES, ".values"),
-            (
-                "!(self.operator in ['Gt', 'Lt', 'Gte', 'Lte']) || (has(self.values) && size(self.values) == 1"
-                " && self.values[0].matches('^[0-9]+$') && int(self.values[0]) >= 0)",
-                _INTEGERS_NEED_ONE,
-                ".values",
-            ),
+            *_VALUE_RULES,
             (
                 "self.operator != 'In' || !has(self.minValues)"
                 " || (has(self.values) && size(self.values) >= self.minValues)",
@@ -99,29 +128,18 @@ class NodeSelectorRequirement(Model):
         )
     )
 
-    key: LabelKey
-    """The label. Deprecated ``beta.kubernetes.io`` names stand for their successors."""
-    operator: Operator
-    """How the label relates to the values."""
-    values: tuple[LabelValue, ...] = Field(default=(), json_schema_extra=ATOMIC)
-    """At least one for In; a single whole number for Gt, Lt, Gte and Lte; none for Exists and DoesNotExist."""
     min_values: int | None = Field(default=None, strict=True, ge=1, le=50)
     """The instance types left to choose from must offer at least so many different values of this label."""
 
     @model_validator(mode="after")
-    def _values_fit_the_operator(self) -> Self:
-        if self.operator == "In" and not self.values:
-            raise fault(_IN_NEEDS_VALUES, at="values")
-        if self.operator in INTEGER_OPERATORS and not (len(self.values) == 1 and _natural(self.values[0])):
-            raise fault(_INTEGERS_NEED_ONE, at="values")
+    def _values_are_enough(self) -> Self:
         if self.operator == "In" and self.min_values is not None and len(self.values) < self.min_values:
             raise fault(_MIN_VALUES, at="minValues")
         return self
 
     def line(self) -> dict[str, Any]:
-        """As `Requirements.from_list` takes it: without what its operator ignores."""
-        values = self.values if self.operator not in ("Exists", "DoesNotExist") else ()
-        return {"key": self.key, "operator": self.operator, "values": values, "minValues": self.min_values}
+        """With the number of values that must stay open."""
+        return {**super().line(), "minValues": self.min_values}
 
 
 class PoolRequirement(NodeSelectorRequirement):
@@ -135,7 +153,7 @@ def _natural(text: str) -> bool:
     return text.isascii() and text.isdecimal() and int(text) < 2**63
 
 
-def to_requirements(items: Iterable[NodeSelectorRequirement], *, fixed: Mapping[str, str], path: str) -> Requirements:
+def to_requirements(items: Iterable[LabelRequirement], *, fixed: Mapping[str, str], path: str) -> Requirements:
     """In the planner's algebra, with fixed labels folded in.
 
     A NotIn without values excludes nothing, so it says nothing.

@@ -20,9 +20,10 @@ from autonodes.controllers.candidates import Candidate, candidates
 from autonodes.controllers.claims import Claims, Mark
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.joining import Joiner
+from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.providers import Providers, Source
 from autonodes.core import labels
-from autonodes.core.model import Taint
+from autonodes.core.model import InstanceType, Taint
 from autonodes.core.quantities import format_resources
 from autonodes.core.sharing import shared, shared_capacity
 from autonodes.provider import (
@@ -43,8 +44,18 @@ UNREGISTERED = Taint(labels.UNREGISTERED_TAINT, "", "NoExecute")
 class Launch:
     """:param at_once: launches in flight at a time"""
 
-    def __init__(self, claims: Claims, providers: Providers, joiner: Joiner, freeze: Freeze, *, at_once: int) -> None:
-        self._claims, self._providers, self._joiner, self._freeze = claims, providers, joiner, freeze
+    def __init__(
+        self,
+        claims: Claims,
+        providers: Providers,
+        overlays: NodeOverlays,
+        joiner: Joiner,
+        freeze: Freeze,
+        *,
+        at_once: int,
+    ) -> None:
+        self._claims, self._providers, self._overlays = claims, providers, overlays
+        self._joiner, self._freeze = joiner, freeze
         self._gate = asyncio.Semaphore(at_once)
 
     async def run(self, claim: NodeClaim) -> NodeClaim:
@@ -84,7 +95,7 @@ class Launch:
     async def _candidates(self, claim: NodeClaim, source: Source) -> tuple[Candidate, ...]:
         wanted = claim.to_model()
         types = [shared(each, claim.metadata.labels) for each in await source.instance_types()]
-        return candidates(wanted.requirements, wanted.requests, types)
+        return candidates(wanted.requirements, wanted.requests, self._overlays.for_claim(claim, types))
 
     async def _bought_before(self, claim: NodeClaim, source: Source) -> Machine | None:
         uid = claim.metadata.uid
@@ -109,12 +120,14 @@ class Launch:
             claim.name, machine.instance_type, machine.zone, machine.capacity_type, machine.provider_id,
         )  # fmt: skip
         claim = await self._claims.annotate(claim, labels=_labels(machine))
-        known = await _known_labels(claim, machine, source)
+        instance_type = await _type_of(machine, source)
+        known = _known_labels(claim, machine, instance_type)
+        added = self._overlays.added(claim, instance_type)
         status = {
             "providerID": machine.provider_id,
             "imageID": machine.image,
-            "capacity": format_resources(shared_capacity(machine.capacity, known)),
-            "allocatable": format_resources(shared_capacity(machine.allocatable, known)),
+            "capacity": format_resources({**shared_capacity(machine.capacity, known), **added}),
+            "allocatable": format_resources({**shared_capacity(machine.allocatable, known), **added}),
         }
         claim = await self._claims.mark(claim, Mark(LAUNCHED), status=status)
         self._claims.report(claim, "Launched", f"Launched {machine.instance_type} as {machine.provider_id}")
@@ -132,10 +145,13 @@ class Launch:
         await self._claims.mark(claim, Mark(LAUNCHED, "False", reason, str(error)))
 
 
-async def _known_labels(claim: NodeClaim, machine: Machine, source: Source) -> Mapping[str, str]:
+async def _type_of(machine: Machine, source: Source) -> InstanceType | None:
+    return next((each for each in await source.instance_types() if each.name == machine.instance_type), None)
+
+
+def _known_labels(claim: NodeClaim, machine: Machine, instance_type: InstanceType | None) -> Mapping[str, str]:
     """What is known of the node's labels: the machine's type's, its own, the pool's."""
-    of_type = (each for each in await source.instance_types() if each.name == machine.instance_type)
-    known = next((each.requirements.labels() for each in of_type), {})
+    known = instance_type.requirements.labels() if instance_type else {}
     return {**known, **machine.labels, **claim.metadata.labels}
 
 

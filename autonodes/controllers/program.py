@@ -32,6 +32,7 @@ from autonodes.controllers.lifecycle import Gated, Lifecycle
 from autonodes.controllers.liveness import Liveness
 from autonodes.controllers.lives import Lives
 from autonodes.controllers.nodeclasses import NodeClasses
+from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.nodepools import NodePools
 from autonodes.controllers.nodes import Nodes
 from autonodes.controllers.operator import Operator
@@ -123,6 +124,7 @@ class Program:
         providers = Providers(context.providers, self._classes)
         freeze = Freeze(self.state, clock, lambda: self.election.is_leader)
         health = RegistrationHealth()
+        self.nodeoverlays = NodeOverlays(client, self.state, providers, clock)
         claims, nodes = Claims(client, self.events, clock), Nodes(client, self.state, self.events)
         self._life_wakeups, self._end_wakeups = Wakeups(clock), Wakeups(clock)
 
@@ -132,7 +134,14 @@ class Program:
             client,
             self.state,
             steps=(
-                Launch(claims, providers, context.joiner, freeze, at_once=settings.launches_at_once),
+                Launch(
+                    claims,
+                    providers,
+                    self.nodeoverlays,
+                    context.joiner,
+                    freeze,
+                    at_once=settings.launches_at_once,
+                ),
                 Gated(Registration(claims, client, self.state, context.joiner, health), gate),
                 Gated(Initialization(claims, client, self.state), gate),
             ),
@@ -156,7 +165,7 @@ class Program:
         )
         self.lives = Lives(lifecycle.live, termination.run, self._life_wakeups)
 
-        snapshots = Snapshots(self.state, providers, freeze, clock)
+        snapshots = Snapshots(self.state, providers, self.nodeoverlays, freeze, clock)
         expectations = Expectations(self._claim_exists, clock, patience=settings.cache_wait)
         purchasing = Purchasing(client, self.state, freeze, expectations, random.SystemRandom())
         self.provisioner = Provisioner(
@@ -197,7 +206,7 @@ class Program:
         self.state.nodepools.subscribe(lambda change: self.nodepools.changed(change.key))
         for kind, cache in self._classes.items():
             cache.subscribe(lambda change, kind=kind: self._class_changed(kind, change))  # type: ignore[misc]
-        for part in (self.provisioner, self.pod_events, self.emptiness, self.nodepools):
+        for part in (self.provisioner, self.pod_events, self.emptiness, self.nodepools, self.nodeoverlays):
             part.subscribe()
 
     def _claim_changed(self, change: Change[NodeClaim]) -> None:
@@ -215,6 +224,7 @@ class Program:
     def _class_changed(self, kind: str, change: Change[dict[str, Any]]) -> None:
         self.nodeclasses.changed(kind, change.key)
         self.nodepools.all_changed()
+        self.nodeoverlays.changed()
         self.provisioner.trigger()
 
     async def _claim_exists(self, name: str) -> bool:
@@ -269,6 +279,7 @@ class Program:
                 for part in (
                     self.nodeclasses,
                     self.nodepools,
+                    self.nodeoverlays,
                     self.pod_events,
                     self.provisioner,
                     self.emptiness,

@@ -10,6 +10,7 @@ from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodepool import NodePool
 from autonodes.controllers.claims import created_at, deleted_at
 from autonodes.controllers.freeze import Freeze
+from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.providers import NodeClassRef, Providers
 from autonodes.core import model
 from autonodes.core.clock import Clock
@@ -35,8 +36,11 @@ class View:
 
 
 class Snapshots:
-    def __init__(self, state: ClusterState, providers: Providers, freeze: Freeze, clock: Clock) -> None:
-        self._state, self._providers, self._freeze, self._clock = state, providers, freeze, clock
+    def __init__(
+        self, state: ClusterState, providers: Providers, overlays: NodeOverlays, freeze: Freeze, clock: Clock
+    ) -> None:
+        self._state, self._providers, self._overlays = state, providers, overlays
+        self._freeze, self._clock = freeze, clock
         self._claims: dict[str, tuple[NodeClaim, model.Claim]] = {}
 
     async def take(self, nominations: Mapping[PodUID, str]) -> View:
@@ -56,7 +60,8 @@ class Snapshots:
             ref = pool.spec.template.spec.node_class_ref.to_model()
             try:
                 converted = pool.to_model()
-                types = tuple(shared(each, converted.labels) for each in catalogues.get(ref, ()))
+                shown = [shared(each, converted.labels) for each in catalogues.get(ref, ())]
+                types = self._overlays.applied(converted, shown)
             except ConfigError as error:
                 left_out[pool.name] = str(error)
                 continue

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from autonodes.api.nodeclaim import NodeClaim
+from autonodes.api.nodeoverlay import NodeOverlay
 from autonodes.api.nodepool import NodePool
 from autonodes.core.clock import Clock
 from autonodes.core.model import DaemonSet, Node, Pod
@@ -22,7 +23,7 @@ from autonodes.kube.budgets import DisruptionBudget
 from autonodes.kube.cache import SILENCE, Cache, Change
 from autonodes.kube.client import KubeClient
 from autonodes.kube.decoding import decode_budget, decode_daemonset, decode_node, decode_pod
-from autonodes.kube.resources import DAEMONSETS, NODECLAIMS, NODEPOOLS, NODES, PDBS, PODS, Resource
+from autonodes.kube.resources import DAEMONSETS, NODECLAIMS, NODEOVERLAYS, NODEPOOLS, NODES, PDBS, PODS, Resource
 from autonodes.kube.storage import StorageCaches
 
 STALE: Final = SILENCE + 15.0
@@ -41,6 +42,7 @@ class ClusterState:
         self.budgets: Cache[DisruptionBudget] = Cache(client, PDBS, decode_budget, clock)
         self.nodepools: Cache[NodePool] = Cache(client, NODEPOOLS, _decode_nodepool, clock)
         self.nodeclaims: Cache[NodeClaim] = Cache(client, NODECLAIMS, _decode_nodeclaim, clock)
+        self.nodeoverlays: Cache[NodeOverlay] = Cache(client, NODEOVERLAYS, _decode_nodeoverlay, clock)
         self._caches: list[Cache[Any]] = [
             self.pods,
             self.nodes,
@@ -48,6 +50,7 @@ class ClusterState:
             self.budgets,
             self.nodepools,
             self.nodeclaims,
+            self.nodeoverlays,
         ]
         self.nodeclasses: Cache[dict[str, Any]] | None = None
         if node_class is not None:
@@ -122,6 +125,10 @@ def _why_stale(cache: Cache[Any], now: float) -> str:
 
 def _decode_nodepool(raw: bytes) -> NodePool:
     return NodePool.from_api(msgspec.json.decode(raw))
+
+
+def _decode_nodeoverlay(raw: bytes) -> NodeOverlay:
+    return NodeOverlay.from_api(msgspec.json.decode(raw))
 
 
 def _decode_nodeclaim(raw: bytes) -> NodeClaim:

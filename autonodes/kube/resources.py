@@ -79,6 +79,7 @@ VALIDATINGWEBHOOKS: Final = Resource(
 
 NODEPOOLS: Final = Resource("karpenter.sh", "v1", "nodepools", "NodePool")
 NODECLAIMS: Final = Resource("karpenter.sh", "v1", "nodeclaims", "NodeClaim")
+NODEOVERLAYS: Final = Resource("karpenter.sh", "v1alpha1", "nodeoverlays", "NodeOverlay")
 
 _KNOWN: Final = {
     (resource.api_version, resource.kind): resource

@@ -16,6 +16,7 @@ import yaml
 
 from autonodes.api.crds import KINDS, crd, crds
 from autonodes.api.nodeclaim import NodeClaim
+from autonodes.api.nodeoverlay import NodeOverlay
 from autonodes.api.nodepool import NodePool
 
 Peer = Callable[[str], dict[str, Any]]
@@ -55,8 +56,10 @@ def fields(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, node
 
 
-@pytest.mark.parametrize("kind", [NodePool, NodeClaim])
-def test_every_field_is_as_karpenter_publishes_it(published_crd: Peer, kind: type[NodePool | NodeClaim]) -> None:
+@pytest.mark.parametrize("kind", [NodePool, NodeClaim, NodeOverlay])
+def test_every_field_is_as_karpenter_publishes_it(
+    published_crd: Peer, kind: type[NodePool | NodeClaim | NodeOverlay]
+) -> None:
     ours, theirs = dict(fields(crd(kind))), dict(fields(published_crd(kind.plural)))
     different = {
         path: {"ours": ours.get(path), "theirs": theirs.get(path)}
@@ -70,7 +73,7 @@ def test_the_comparison_is_not_empty(published_crd: Peer) -> None:
     assert len(dict(fields(published_crd("nodepools")))) > 150
 
 
-@pytest.mark.parametrize("plural", ["nodepools", "nodeclaims"])
+@pytest.mark.parametrize("plural", ["nodepools", "nodeclaims", "nodeoverlays"])
 def test_no_description_is_copied(published_crd: Peer, plural: str) -> None:
     (ours,) = (each for each in crds() if each["spec"]["names"]["plural"] == plural)
     theirs = {" ".join(text.split()) for text in _descriptions(published_crd(plural))}
