@@ -21,6 +21,7 @@ from autonodes.api.objects import (
     Quantity,
     Time,
     cel,
+    seconds,
     timestamp,
 )
 from autonodes.api.scheduling import (
@@ -136,6 +137,7 @@ class NodeClaim(CustomResource):
             pool=self.pool,
             requirements=to_requirements(self.spec.requirements, fixed=self.metadata.labels, path="spec.requirements"),
             labels=self.metadata.labels,
+            annotations=self.metadata.annotations,
             taints=tuple(taint.to_model() for taint in self.spec.taints),
             startup_taints=tuple(taint.to_model() for taint in self.spec.startup_taints),
             requests=parse_resources(self.spec.resources.requests, path="spec.resources.requests"),
@@ -143,6 +145,7 @@ class NodeClaim(CustomResource):
             allocatable=parse_resources(self.status.allocatable, path="status.allocatable", capacity=True),
             provider_id=self.status.provider_id,
             node_name=self.status.node_name,
+            termination_grace_period=seconds(self.spec.termination_grace_period, path="spec.terminationGracePeriod"),
             **self._progress(),
         )
 

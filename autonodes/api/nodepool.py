@@ -144,6 +144,18 @@ class Budget(Model):
                 raise fault(error.remedy, at="schedule") from None
         return self
 
+    def to_model(self) -> model.Budget:
+        """For decisions.
+
+        :raises ConfigError: a duration that means nothing
+        """
+        return model.Budget(
+            nodes=self.nodes,
+            schedule=self.schedule or "",
+            duration=seconds(self.duration, path="spec.disruption.budgets[].duration"),
+            reasons=tuple(self.reasons or ()),
+        )
+
 
 class Disruption(Model):
     """When nodes may be replaced or given back."""
@@ -302,6 +314,7 @@ class NodePool(CustomResource):
             ready=self._buys_for_pods(),
             consolidation_policy=spec.disruption.consolidation_policy,
             consolidate_after=seconds(spec.disruption.consolidate_after, path="spec.disruption.consolidateAfter"),
+            budgets=tuple(budget.to_model() for budget in spec.disruption.budgets),
             expire_after=seconds(template.spec.expire_after, path=f"{path}.expireAfter"),
             termination_grace_period=seconds(
                 template.spec.termination_grace_period, path=f"{path}.terminationGracePeriod"

@@ -210,6 +210,7 @@ class Claim:
 
     :param allocatable: of the machine once launched; before that of the smallest type that the claim allows
     :param requirements: what its node's labels will satisfy
+    :param termination_grace_period: seconds after which its drain is cut short; None for never
     """
 
     name: str
@@ -228,6 +229,7 @@ class Claim:
     launched: bool = False
     registered: bool = False
     initialized: bool = False
+    termination_grace_period: float | None = None
     created_at: float = 0.0
     deleted_at: float | None = None
 

@@ -6,7 +6,7 @@ import pytest
 
 from api.manifests import IN, LIKE_UPSTREAM, REFERENCE, Manifest, line, pool
 from autonodes.api.nodepool import NodePool
-from autonodes.core.model import Taint
+from autonodes.core.model import Budget, Taint
 from autonodes.core.requirements import Requirements
 
 RICH = {case.title: case.manifest for case in LIKE_UPSTREAM}["everything at once"]
@@ -109,6 +109,15 @@ def test_the_order_of_taints_and_labels_does_not_change_the_hash() -> None:
 
 def test_the_hash_is_the_same_in_every_process() -> None:
     assert from_api(RICH).hash() == "9ea3d8f0516883eb"
+
+
+def test_budgets_are_those_that_were_asked_for() -> None:
+    given = [{"nodes": "2", "reasons": ["Drifted"]}, {"nodes": "0", "schedule": "@daily", "duration": "8h"}]
+    disruption = {"consolidateAfter": "0s", "budgets": given}
+    assert from_api(pool(disruption=disruption)).to_model().budgets == (
+        Budget(nodes="2", reasons=("Drifted",)),
+        Budget(nodes="0", schedule="@daily", duration=8 * 3600.0),
+    )
 
 
 def test_a_manifest_comes_out_as_it_went_in_but_for_quantities_which_are_strings() -> None:
