@@ -31,6 +31,7 @@ from autonodes.core.storage import PodVolume
 from autonodes.kube import wire
 from autonodes.kube.budgets import DisruptionBudget
 from autonodes.kube.interning import Interner
+from autonodes.kube.podterms import NO_TERMS, PodTerms, label_selector, pod_terms
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ def decode_pod(raw: bytes) -> Pod:
     owner = _controller(metadata)
     is_bound_daemon = owner is not None and owner.kind == "DaemonSet" and spec.node_name
     # each daemon names its own node, and nobody places it again: thousands of terms for nothing
-    terms, fault = ((), "") if is_bound_daemon else _readable_terms(spec)
+    terms, others, fault = ((), NO_TERMS, "") if is_bound_daemon else _readable_terms(metadata, spec)
     return Pod(
         uid=PodUID(metadata.uid),
         namespace=sys.intern(metadata.namespace),
@@ -80,6 +81,10 @@ def decode_pod(raw: bytes) -> Pod:
         required_terms=terms,
         tolerations=_tolerations(spec),
         host_ports=_host_ports(spec),
+        spread=others.spread,
+        near=others.near,
+        apart=others.apart,
+        preferences=others.preferences,
         volumes=_volumes(metadata, spec),
         labels=_shared.strings(metadata.labels),
         annotations=_annotations(metadata),
@@ -88,6 +93,8 @@ def decode_pod(raw: bytes) -> Pod:
         owner_uid=sys.intern(owner.uid) if owner else "",
         node_name=sys.intern(spec.node_name),
         nominated_node=sys.intern(status.nominated_node_name),
+        group=sys.intern((spec.scheduling_group and spec.scheduling_group.pod_group_name) or ""),
+        resource_claims=_resource_claims(spec, status),
         phase=sys.intern(status.phase),
         ready=_holds(status.conditions, "Ready"),
         unschedulable=_is_unschedulable(status.conditions),
@@ -155,7 +162,7 @@ def decode_budget(raw: bytes) -> DisruptionBudget:
     return DisruptionBudget(
         namespace=sys.intern(read.metadata.namespace),
         name=read.metadata.name,
-        selector=None if selector is None else _selector(selector),
+        selector=None if selector is None else label_selector(selector, "spec.selector"),
         disruptions_allowed=read.status.disruptions_allowed,
         always_allows_unhealthy=read.spec.unhealthy_pod_eviction_policy == "AlwaysAllow",
     )
@@ -167,6 +174,18 @@ def _controller(metadata: wire.Metadata) -> wire.Owner | None:
 
 def _holds(conditions: Iterable[wire.Condition] | None, kind: str) -> bool:
     return any(condition.type == kind and condition.status == "True" for condition in conditions or ())
+
+
+def _resource_claims(spec: wire.PodSpec, status: wire.PodStatus) -> tuple[str, ...]:
+    """A template for which nothing had to be made stands in the status without a name."""
+    if not spec.resource_claims:
+        return ()
+    made = {each.name: each.resource_claim_name for each in status.resource_claim_statuses or ()}
+    named = (
+        each.resource_claim_name or made.get(each.name, f"{each.resource_claim_template_name}*")
+        for each in spec.resource_claims
+    )
+    return tuple(name for name in named if name)
 
 
 def _is_unschedulable(conditions: Iterable[wire.Condition] | None) -> bool:
@@ -234,12 +253,12 @@ def _volumes(metadata: wire.Metadata, spec: wire.PodSpec) -> tuple[PodVolume, ..
     return _shared.value(tuple(found)) if found else ()
 
 
-def _readable_terms(spec: wire.PodSpec) -> tuple[tuple[Requirements, ...], str]:
+def _readable_terms(metadata: wire.Metadata, spec: wire.PodSpec) -> tuple[tuple[Requirements, ...], PodTerms, str]:
     """The terms, and what is wrong with them: the API server takes ``Gt`` on a word, and nothing ever matches it."""
     try:
-        return _required_terms(spec), ""
+        return _required_terms(spec), pod_terms(spec, metadata.namespace, metadata.labels or {}), ""
     except ConfigError as error:
-        return (), str(error)
+        return (), NO_TERMS, str(error)
 
 
 def _required_terms(spec: wire.PodSpec) -> tuple[Requirements, ...]:
@@ -269,15 +288,6 @@ def _terms(
     selector: tuple[tuple[str, str], ...], terms: tuple[tuple[_Expressions, _Expressions], ...] | None
 ) -> tuple[Requirements, ...]:
     return required_terms(dict(selector), terms)
-
-
-def _selector(selector: wire.LabelSelector) -> Requirements:
-    lines = [{"key": key, "operator": "In", "values": [value]} for key, value in (selector.match_labels or {}).items()]
-    lines += [
-        {"key": each.key, "operator": each.operator, "values": each.values or []}
-        for each in selector.match_expressions or ()
-    ]
-    return Requirements.from_list(lines, path="spec.selector")
 
 
 def _requests(spec: wire.PodSpec, status: wire.PodStatus) -> Resources:

@@ -75,12 +75,61 @@ class NodeSelector(Struct):
     node_selector_terms: list[NodeSelectorTerm]
 
 
-class NodeAffinity(Struct, rename={"required": "requiredDuringSchedulingIgnoredDuringExecution"}):
+_SCHEDULING = {
+    "required": "requiredDuringSchedulingIgnoredDuringExecution",
+    "preferred": "preferredDuringSchedulingIgnoredDuringExecution",
+}
+
+
+class PreferredNodeTerm(Struct):
+    weight: int
+    preference: NodeSelectorTerm
+
+
+class NodeAffinity(Struct, rename=_SCHEDULING):
     required: NodeSelector | None = None
+    preferred: list[PreferredNodeTerm] | None = None
+
+
+class LabelSelector(Struct):
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[Expression] | None = None
+
+
+class PodAffinityTerm(Struct):
+    topology_key: str = ""
+    label_selector: LabelSelector | None = None
+    namespaces: list[str] | None = None
+    namespace_selector: LabelSelector | None = None
+    match_label_keys: list[str] | None = None
+    mismatch_label_keys: list[str] | None = None
+
+
+class PreferredPodTerm(Struct):
+    weight: int
+    pod_affinity_term: PodAffinityTerm
+
+
+class PodAffinity(Struct, rename=_SCHEDULING):
+    required: list[PodAffinityTerm] | None = None
+    preferred: list[PreferredPodTerm] | None = None
 
 
 class Affinity(Struct):
     node_affinity: NodeAffinity | None = None
+    pod_affinity: PodAffinity | None = None
+    pod_anti_affinity: PodAffinity | None = None
+
+
+class TopologySpreadConstraint(Struct):
+    topology_key: str = ""
+    max_skew: int = 1
+    when_unsatisfiable: str = "DoNotSchedule"
+    label_selector: LabelSelector | None = None
+    min_domains: int | None = None
+    match_label_keys: list[str] | None = None
+    node_affinity_policy: str | None = None
+    node_taints_policy: str | None = None
 
 
 class SchedulingGate(Struct):
@@ -109,8 +158,22 @@ class PodVolume(Struct):
     ephemeral: EphemeralSource | None = None
 
 
+class PodResourceClaim(Struct):
+    """Also of a pod's status, where it names what was made from the template."""
+
+    name: str
+    resource_claim_name: str | None = None
+    resource_claim_template_name: str | None = None
+
+
+class SchedulingGroup(Struct):
+    pod_group_name: str | None = None
+
+
 class PodSpec(Struct):
     containers: list[Container]
+    resource_claims: list[PodResourceClaim] | None = None
+    scheduling_group: SchedulingGroup | None = None
     volumes: list[PodVolume] | None = None
     init_containers: list[Container] | None = None
     resources: ResourceRequirements | None = None
@@ -118,11 +181,152 @@ class PodSpec(Struct):
     node_name: str = ""
     node_selector: dict[str, str] | None = None
     affinity: Affinity | None = None
+    topology_spread_constraints: list[TopologySpreadConstraint] | None = None
     tolerations: list[Toleration] | None = None
     priority: int | None = None
     host_network: bool = False
     termination_grace_period_seconds: float | None = None
     scheduling_gates: list[SchedulingGate] | None = None
+
+
+class DeviceSelectorText(Struct):
+    expression: str
+
+
+class DeviceSelector(Struct):
+    cel: DeviceSelectorText | None = None
+
+
+class ExactDeviceRequest(Struct):
+    device_class_name: str
+    selectors: list[DeviceSelector] | None = None
+    allocation_mode: str = ""
+    count: int = 1
+    admin_access: bool | None = None
+    capacity: dict[str, msgspec.Raw] | None = None
+    derived_attributes: list[msgspec.Raw] | None = None
+
+
+class DeviceRequest(Struct):
+    name: str
+    exactly: ExactDeviceRequest | None = None
+
+
+class DeviceClaim(Struct):
+    requests: list[DeviceRequest] | None = None
+    constraints: list[msgspec.Raw] | None = None
+
+
+class ResourceClaimSpec(Struct):
+    devices: DeviceClaim = msgspec.field(default_factory=DeviceClaim)
+
+
+class AllocatedDevice(Struct):
+    driver: str
+    pool: str
+    device: str
+    admin_access: bool | None = None
+
+
+class AllocatedDevices(Struct):
+    results: list[AllocatedDevice] | None = None
+
+
+class Allocation(Struct):
+    devices: AllocatedDevices = msgspec.field(default_factory=AllocatedDevices)
+    node_selector: NodeSelector | None = None
+
+
+class ResourceClaimStatus(Struct):
+    allocation: Allocation | None = None
+
+
+class ResourceClaim(Struct):
+    metadata: Metadata
+    spec: ResourceClaimSpec = msgspec.field(default_factory=ResourceClaimSpec)
+    status: ResourceClaimStatus = msgspec.field(default_factory=ResourceClaimStatus)
+
+
+class DeviceClassSpec(Struct):
+    selectors: list[DeviceSelector] | None = None
+
+
+class DeviceClass(Struct):
+    metadata: Metadata
+    spec: DeviceClassSpec = msgspec.field(default_factory=DeviceClassSpec)
+
+
+class DeviceAttribute(Struct, rename={"int_": "int", "bool_": "bool"}):
+    string: str | None = None
+    int_: int | None = None
+    bool_: bool | None = None
+    version: str | None = None
+    strings: list[str] | None = None
+    ints: list[int] | None = None
+    bools: list[bool] | None = None
+    versions: list[str] | None = None
+
+
+class DeviceCapacity(Struct):
+    value: str | int | float
+
+
+class DeviceTaint(Struct):
+    key: str
+    effect: str
+
+
+class Device(Struct):
+    name: str
+    attributes: dict[str, DeviceAttribute] | None = None
+    capacity: dict[str, DeviceCapacity] | None = None
+    consumes_counters: list[msgspec.Raw] | None = None
+    allow_multiple_allocations: bool | None = None
+    taints: list[DeviceTaint] | None = None
+    binding_conditions: list[str] | None = None
+
+
+class ResourcePool(Struct):
+    name: str
+    generation: int = 0
+
+
+class ResourceSliceSpec(Struct):
+    driver: str
+    pool: ResourcePool
+    node_name: str = ""
+    devices: list[Device] | None = None
+
+
+class ResourceSlice(Struct):
+    metadata: Metadata
+    spec: ResourceSliceSpec
+
+
+class GangPolicy(Struct):
+    min_count: int
+
+
+class PodGroupPolicy(Struct):
+    gang: GangPolicy | None = None
+
+
+class TopologyConstraint(Struct):
+    key: str
+
+
+class PodGroupConstraints(Struct):
+    topology: list[TopologyConstraint] | None = None
+
+
+class PodGroupSpec(Struct):
+    scheduling_policy: PodGroupPolicy = msgspec.field(default_factory=PodGroupPolicy)
+    scheduling_constraints: PodGroupConstraints | None = None
+
+
+class PodGroup(Struct):
+    metadata: Metadata
+    spec: PodGroupSpec
 
 
 class Condition(Struct):
@@ -141,6 +345,7 @@ class PodStatus(Struct):
     phase: str = "Pending"
     conditions: list[Condition] | None = None
     nominated_node_name: str = ""
+    resource_claim_statuses: list[PodResourceClaim] | None = None
     start_time: datetime | None = None
     container_statuses: list[ContainerStatus] | None = None
     init_container_statuses: list[ContainerStatus] | None = None
@@ -194,11 +399,6 @@ class Node(Struct):
     metadata: Metadata
     spec: NodeSpec = msgspec.field(default_factory=NodeSpec)
     status: NodeStatus = msgspec.field(default_factory=NodeStatus)
-
-
-class LabelSelector(Struct):
-    match_labels: dict[str, str] | None = None
-    match_expressions: list[Expression] | None = None
 
 
 class VolumeClaimSpec(Struct):
