@@ -78,7 +78,8 @@ class Provisioner:
         self._state.pods.subscribe(self._pod_changed)
         self._state.nodeclaims.subscribe(self._claim_changed)
         self._state.nodepools.subscribe(self._pool_changed)
-        self._state.storage.subscribe(self._batcher.trigger)
+        for caches in self._state.as_needed:
+            caches.subscribe(self._batcher.trigger)
 
     def trigger(self) -> None:
         """Plan again soon, if any pod waits."""

@@ -105,6 +105,8 @@ class Snapshots:
             pools=pools,
             instance_types=instance_types,
             daemonsets=tuple(self._state.daemonsets.items.values()),
+            groups=self._state.podgroups.contents(),
+            devices=self._state.devices.contents(),
             nominations=nominations,
         )
         return with_volumes(snapshot, self._state.storage.contents())

@@ -19,7 +19,8 @@ MOST_TERMS: Final = 64
 
 _THEIR_OWN: Final = frozenset(
     {
-        *("uid", "name", "namespace", "labels", "annotations", "owner_kind", "owner_uid", "group", "resource_claims"),
+        *("uid", "name", "namespace", "labels", "annotations", "owner_kind", "owner_uid", "group"),
+        *("resource_claims", "volumes"),
         *("requests", "required_terms", "host_ports", "priority", "nominated_node", "created_at", "fault"),
     }
 )

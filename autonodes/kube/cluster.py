@@ -23,6 +23,9 @@ from autonodes.kube.budgets import DisruptionBudget
 from autonodes.kube.cache import SILENCE, Cache, Change
 from autonodes.kube.client import KubeClient
 from autonodes.kube.decoding import decode_budget, decode_daemonset, decode_node, decode_pod
+from autonodes.kube.devices import DeviceCaches
+from autonodes.kube.needed import NeededCaches
+from autonodes.kube.podgroups import PodGroupCaches
 from autonodes.kube.resources import DAEMONSETS, NODECLAIMS, NODEOVERLAYS, NODEPOOLS, NODES, PDBS, PODS, Resource
 from autonodes.kube.storage import StorageCaches
 
@@ -60,6 +63,8 @@ class ClusterState:
         self._pending: dict[str, Pod] = {}
         self.pods.subscribe(self._index)  # strictly before anybody else can: subscribers read the indexes
         self.storage = StorageCaches(client, self.pods, clock)
+        self.podgroups = PodGroupCaches(client, self.pods, clock)
+        self.devices = DeviceCaches(client, self.pods, clock)
 
     @property
     def pods_by_node(self) -> Mapping[str, Mapping[str, Pod]]:
@@ -80,7 +85,8 @@ class ClusterState:
         async with asyncio.TaskGroup() as group:
             for cache in self._caches:
                 group.create_task(cache.run(), name=f"cache {cache.resource}")
-            group.create_task(self.storage.run(), name="storage")
+            for caches in self.as_needed:
+                group.create_task(caches.run(), name=type(caches).__name__)
 
     async def synced(self) -> None:
         """Wait until every cache has had its first complete list."""
@@ -93,7 +99,13 @@ class ClusterState:
 
     def stale(self, now: float) -> list[str]:
         """What keeps `fresh` False, one line a cache, for people."""
-        return [reason for cache in (*self._caches, *self.storage.needed) if (reason := _why_stale(cache, now))]
+        needed = (cache for caches in self.as_needed for cache in caches.needed)
+        return [reason for cache in (*self._caches, *needed) if (reason := _why_stale(cache, now))]
+
+    @property
+    def as_needed(self) -> tuple[NeededCaches, ...]:
+        """Those that run only while a pod that waits needs them."""
+        return (self.storage, self.podgroups, self.devices)
 
     def _index(self, change: Change[Pod]) -> None:
         old, new = change.old, change.new

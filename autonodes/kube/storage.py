@@ -1,31 +1,21 @@
-"""The storage of a cluster: claims, volumes, classes and CSI nodes, decoded, and cached only while a pod needs them.
-
-Most clusters have more claims than pods that wait for one, and many have none at all. So the four caches run from the
-moment that a pod which names a claim waits for a node, and end some minutes after the last of them has one; each time
-they start from nothing, since what they knew before may be long outdated.
-"""
+"""The storage of a cluster: claims, volumes, classes and CSI nodes, decoded, and cached while a pod with some waits."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from autonodes.core.clock import Clock
 from autonodes.core.model import Pod
 from autonodes.core.quantities import parse_quantity
 from autonodes.core.requirements import Requirement, Requirements, required_terms
 from autonodes.core.storage import Storage, StorageClass, Volume, VolumeClaim
 from autonodes.kube import wire
-from autonodes.kube.cache import Cache, Change
-from autonodes.kube.client import KubeClient
+from autonodes.kube.cache import Cache
+from autonodes.kube.needed import NeededCaches
 from autonodes.kube.resources import CSINODES, PVCS, PVS, STORAGECLASSES
-
-LINGER: Final = 300.0
-"""Seconds that the caches are kept after the last pod: a rollout's pods come one after another."""
 
 _BOUND: Final = "pv.kubernetes.io/bind-completed"
 _SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
@@ -155,77 +145,23 @@ def _driver_of(spec: wire.VolumeSpec) -> str:
     return next((_IN_TREE[plugin] for plugin, source in moved.items() if source is not None), "")
 
 
-class StorageCaches:
-    """Runs the caches while they are needed.
+class StorageCaches(NeededCaches):
+    """While a pod waits that has volumes."""
 
-    :param pods: those that may wait for a volume
-    """
+    def wanted_by(self, pod: Pod) -> bool:
+        return bool(pod.volumes)
 
-    def __init__(self, client: KubeClient, pods: Cache[Pod], clock: Clock) -> None:
-        self._client, self._clock = client, clock
-        self._waiting: set[str] = set()
-        self._wanted = asyncio.Event()
-        self._caches: tuple[Cache[Any], ...] = ()
-        self._callbacks: list[Callable[[], None]] = []
-        pods.subscribe(self._pod_changed)
-
-    @property
-    def needed(self) -> tuple[Cache[Any], ...]:
-        """The caches without which the pods that wait can't be planned; empty if no pod needs any."""
-        return self._caches
-
-    def subscribe(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when something changes on which a waiting pod's place may depend."""
-        self._callbacks.append(callback)
+    def make(self) -> tuple[Cache[Any], ...]:
+        return (
+            Cache(self.client, PVCS, decode_claim, self.clock),
+            Cache(self.client, PVS, decode_volume, self.clock),
+            Cache(self.client, STORAGECLASSES, decode_storage_class, self.clock),
+            Cache(self.client, CSINODES, decode_csinode, self.clock),
+        )
 
     def contents(self) -> Storage:
         """What is there now; nothing while nobody needs it."""
-        if not self._caches:
+        if not self.running:
             return Storage()
-        claims, volumes, classes, csinodes = (cache.items for cache in self._caches)
+        claims, volumes, classes, csinodes = (cache.items for cache in self.running)
         return Storage(claims=claims, volumes=volumes, classes=classes, attach_limits=csinodes)
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self._wanted.wait()
-            keeping = [asyncio.create_task(cache.run(), name=f"cache {cache.resource}") for cache in self._caches]
-            try:
-                await self._until_unused()
-            finally:
-                self._caches = ()  # strictly before anything is awaited: a pod that comes now starts new ones
-                self._wanted.clear()
-                for task in keeping:
-                    task.cancel()
-                await asyncio.gather(*keeping, return_exceptions=True)
-
-    async def _until_unused(self) -> None:
-        while True:
-            await self._clock.sleep(LINGER)
-            if not self._waiting:
-                return
-
-    def _new(self) -> tuple[Cache[Any], ...]:
-        caches: tuple[Cache[Any], ...] = (
-            Cache(self._client, PVCS, decode_claim, self._clock),
-            Cache(self._client, PVS, decode_volume, self._clock),
-            Cache(self._client, STORAGECLASSES, decode_storage_class, self._clock),
-            Cache(self._client, CSINODES, decode_csinode, self._clock),
-        )
-        for cache in caches[:3]:
-            cache.subscribe(self._changed)
-        return caches
-
-    def _changed(self, change: Change[Any]) -> None:
-        for callback in self._callbacks:
-            callback()
-
-    def _pod_changed(self, change: Change[Pod]) -> None:
-        pod = change.new
-        if pod is None or not pod.volumes or pod.node_name or pod.terminal:
-            self._waiting.discard(change.key)
-            return
-        self._waiting.add(change.key)
-        if not self._caches:
-            self._caches = self._new()
-            self._wanted.set()

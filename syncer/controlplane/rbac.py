@@ -41,7 +41,7 @@ def _controller_rules() -> list[Rule]:
         _rule("policy", ["poddisruptionbudgets"], READ),
         _rule("storage.k8s.io", ["storageclasses", "csinodes", "csidrivers", "csistoragecapacities"], READ),
         _rule("storage.k8s.io", ["volumeattachments"], [*READ, "delete"]),
-        _rule("scheduling.k8s.io", ["priorityclasses"], READ),
+        _rule("scheduling.k8s.io", ["priorityclasses", "podgroups"], READ),
         _rule("resource.k8s.io", ["*"], READ),
         _rule("coordination.k8s.io", ["leases"], WRITE),
         _rule("apiextensions.k8s.io", ["customresourcedefinitions"], READ),
