@@ -107,7 +107,14 @@ def _node_pool(pool: DynamicPool, kind: type[CustomResource], auto_nodes: AutoNo
         "limits": dict(pool.limits),
         "weight": pool.weight,
     }
-    return {**NodePool.type_meta(), "metadata": {"name": pool.name, "labels": dict(ORIGIN)}, "spec": _given(spec)}
+    metadata = {"name": pool.name, "labels": dict(ORIGIN), "annotations": _money(pool)}
+    return {**NodePool.type_meta(), "metadata": _given(metadata), "spec": _given(spec)}
+
+
+def _money(pool: DynamicPool) -> dict[str, str]:
+    """Karpenter's NodePool has no field for it, so that it is said in annotations."""
+    limits = {labels.MAX_HOURLY_COST: pool.max_hourly_cost, labels.MAX_MONTHLY_COST: pool.max_monthly_cost}
+    return {key: str(limit) for key, limit in limits.items() if limit is not None}
 
 
 def _requirement(requirement: NodeTypeRequirement, *, path: str) -> dict[str, Any]:

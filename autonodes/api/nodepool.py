@@ -44,6 +44,7 @@ from autonodes.api.scheduling import (
 from autonodes.core import labels, model
 from autonodes.core.cron import Schedule
 from autonodes.core.errors import ScheduleError
+from autonodes.core.money import annotated_limit
 from autonodes.core.quantities import parse_resources
 
 HASH_VERSION: Final = "autonodes.io/v1"
@@ -308,7 +309,10 @@ class NodePool(CustomResource):
             annotations=template.metadata.annotations,
             taints=tuple(taint.to_model() for taint in template.spec.taints),
             startup_taints=tuple(taint.to_model() for taint in template.spec.startup_taints),
-            limits=parse_resources(spec.limits, path="spec.limits", capacity=True),
+            limits={
+                **parse_resources(spec.limits, path="spec.limits", capacity=True),
+                **annotated_limit(self.metadata.annotations),
+            },
             node_class=template.spec.node_class_ref.to_model(),
             hash=self.hash(),
             ready=self._buys_for_pods(),

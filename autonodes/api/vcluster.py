@@ -25,6 +25,7 @@ from autonodes.api.scheduling import NODE_POOL_MESSAGE, Taint, restriction
 from autonodes.api.validation import validate
 from autonodes.core import labels
 from autonodes.core.errors import ConfigError, EnvironmentFault, InvalidDocumentError
+from autonodes.core.money import MOST_DOLLARS, cost_limit
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -85,6 +86,7 @@ def _node_labels(value: dict[str, str]) -> dict[str, str]:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+Dollars = Annotated[float, Field(strict=True, ge=0, le=MOST_DOLLARS)]
 Host = Annotated[str, AfterValidator(_host)]
 
 
@@ -195,6 +197,10 @@ class DynamicPool(Model):
     """Labels of its nodes."""
     limits: dict[str, Quantity] = Field(default_factory=dict)
     """No more is bought than this, over all nodes of the pool; "nodes" counts the nodes themselves."""
+    max_hourly_cost: Dollars | None = None
+    """Dollars an hour that its nodes may cost together, those on their way included."""
+    max_monthly_cost: Dollars | None = None
+    """Dollars in a month of 730 hours; the smaller of both limits holds."""
     weight: Annotated[Int32, Field(ge=1, le=100)] | None = None
     """Pools of a higher weight are asked first."""
     disruption: PoolDisruption = Field(default_factory=PoolDisruption)
@@ -219,6 +225,10 @@ class AutoNodes(Model):
 class PrivateNodes(Model):
     enabled: Literal[True] = True
     """The cluster has nodes of its own, the only kind today."""
+    max_hourly_cost: Dollars | None = None
+    """Dollars an hour that the nodes of all pools may cost together, those on their way included."""
+    max_monthly_cost: Dollars | None = None
+    """Dollars in a month of 730 hours; the smaller of both limits holds."""
     auto_nodes: tuple[AutoNodes, ...] = ()
     """Where nodes come from; without it, nodes on this machine in a pool called default."""
 
@@ -231,6 +241,10 @@ class VClusterConfig(Model):
     def providers(self) -> tuple[str, ...]:
         """Names of the providers, in the file's order."""
         return tuple(each.provider for each in self.private_nodes.auto_nodes)
+
+    def limits(self) -> dict[str, int]:
+        """Of all pools together, for the planner."""
+        return cost_limit(self.private_nodes.max_hourly_cost, self.private_nodes.max_monthly_cost)
 
     def dump(self) -> str:
         """As YAML, with what was set and nothing else; `parse` gives the same back."""

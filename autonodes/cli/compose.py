@@ -168,6 +168,7 @@ async def run_controller(cluster: Cluster) -> None:
     from autonodes.components import resolve
     from autonodes.controllers.clock import SystemClock
     from autonodes.controllers.program import ControllerContext, run
+    from autonodes.controllers.settings import ControllerSettings
     from autonodes.kube.client import KubeClient
     from autonodes.kube.kubeconfig import load_kubeconfig
     from joiner.bootstrap import ClusterAccess
@@ -207,6 +208,7 @@ async def run_controller(cluster: Cluster) -> None:
                 joiner=ClaimJoiner(tokens, access),
                 extra=(approver.run,),
                 clock=clock,
+                settings=ControllerSettings(limits=config.limits()),
             )
         )
 

@@ -165,7 +165,7 @@ class Program:
         )
         self.lives = Lives(lifecycle.live, termination.run, self._life_wakeups)
 
-        snapshots = Snapshots(self.state, providers, self.nodeoverlays, freeze, clock)
+        snapshots = Snapshots(self.state, providers, self.nodeoverlays, freeze, clock, limits=settings.limits)
         expectations = Expectations(self._claim_exists, clock, patience=settings.cache_wait)
         purchasing = Purchasing(client, self.state, freeze, expectations, random.SystemRandom())
         self.provisioner = Provisioner(

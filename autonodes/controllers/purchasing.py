@@ -1,8 +1,8 @@
 """From a plan to NodeClaims: the intents are written, nothing is bought yet.
 
 The plan keeps the pools' limits, counted on its snapshot. So before each claim is written it is asked again whether
-what was counted still holds: the pool is as it was, and no claim of it has come from anywhere else. If not, the rest of
-the plan is dropped and made anew.
+what was counted still holds: the pool is as it was, and no claim of it (with limits of the cluster: of any pool) has
+come from anywhere else. If not, the rest of the plan is dropped and made anew.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ class Purchasing:
         planned = next(each for each in snapshot.pools if each.name == pool.name)
         if pool.metadata.deletion_timestamp is not None or pool.to_model() != planned:
             return False
-        others = (claim.name for claim in self._state.nodeclaims.items.values() if claim.pool == pool.name)
+        others = (
+            claim.name for claim in self._state.nodeclaims.items.values() if claim.pool == pool.name or snapshot.limits
+        )
         return counted.issuperset(others)
 
     async def _create(self, name: str, body: Mapping[str, Any]) -> None:

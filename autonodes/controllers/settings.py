@@ -5,7 +5,8 @@ The defaults are Karpenter's where users have habits; each field says its reason
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from autonodes.kube.leases import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD
 
@@ -36,6 +37,8 @@ class ControllerSettings:
     :param lease_renewal: after so long without a renewal its holder stops; shorter than the duration
     :param lease_retry: between two renewals
     :param launches_at_once: purchases in flight: what a provider's API takes without throttling
+    :param limits: of all pools together, in resources, ``nodes`` and money (`autonodes.core.money.COST`); none without
+        it, for only the user can know
     :param looks_at_once: claims that are looked at in the same moment. More would not be faster, only hold more
         connections (some 150 kB each) and keep the event loop from the Lease
     """
@@ -59,3 +62,4 @@ class ControllerSettings:
     lease_retry: float = RETRY_PERIOD
     launches_at_once: int = 50
     looks_at_once: int = 16
+    limits: Mapping[str, int] = field(default_factory=dict)

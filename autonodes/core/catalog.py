@@ -21,8 +21,9 @@ from autonodes.core.daemons import overhead, ports, unnamed_terms
 from autonodes.core.labelindex import LabelIndex
 from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
 from autonodes.core.model import DaemonSet, HostPort, InstanceType, NodePool, Offering, Snapshot
+from autonodes.core.money import COST, microdollars
 from autonodes.core.requirements import Requirement, Requirements
-from autonodes.core.resources import Resources, subtract
+from autonodes.core.resources import NODES, Resources, subtract
 from autonodes.core.taints import untolerated
 
 
@@ -46,6 +47,12 @@ class Row:
         offering = self.offering
         on_sale = self.pool.ready and offering.available and offering.count != 0 and self.price < math.inf
         return on_sale and min(self.room.values(), default=0) >= 0
+
+    @property
+    def cost(self) -> Resources:
+        """What a node of it uses up of limits: its capacity, itself, and money."""
+        capacity = {name: amount for name, amount in self.type.capacity.items() if amount > 0}
+        return {**capacity, NODES: 1, COST: microdollars(self.price)}
 
     @property
     def devices(self) -> frozenset[str]:
@@ -96,11 +103,11 @@ class Catalog:
         return self._room[name]
 
     def allowed_by(self, limit: Resources) -> int:
-        """The rows of whose capacity a limit allows one; ``nodes`` is not a matter of rows."""
+        """The rows of which a limit allows one."""
         mask = self.every
         for name, amount in limit.items():
             if name not in self._capacity:
-                self._capacity[name] = Thresholds(row.type.capacity.get(name, 0) for row in self.rows)
+                self._capacity[name] = Thresholds(row.cost.get(name, 0) for row in self.rows)
             mask &= ~self._capacity[name].at_least(max(0, amount) + 1)
         return mask
 

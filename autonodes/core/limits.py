@@ -1,100 +1,169 @@
-"""Pool limits, counted with everything that costs money or soon may: nodes, claims in flight, claims that are leaving.
+"""Limits, counted with everything that costs money or soon may: nodes, claims in flight, claims that are leaving.
 
-A claim that has not been launched counts with the largest machine that it may become.
+A pool has limits, and the cluster has some for all pools together: resources, the number of nodes, and money (see
+`money`). A claim that has not been launched counts with the largest and dearest machine that it may become. A node of
+which the offering is not known any more costs what its type's dearest one costs, and if its type is not known either,
+what the dearest of its pool does: rather nothing is bought than more than allowed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from autonodes.core.catalog import Catalog, Row
-from autonodes.core.labels import NODE_POOL
+from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
 from autonodes.core.model import Claim, Node, Snapshot
+from autonodes.core.money import COST, dollars, microdollars
+from autonodes.core.quantities import format_resource
+from autonodes.core.requirements import Requirement, Requirements
 from autonodes.core.reservations import Reservations
-from autonodes.core.resources import Resources, greatest
+from autonodes.core.resources import NODES, Resources, greatest
 from autonodes.core.targets import claim_rows, pair
 
-NODES = "nodes"
+CLUSTER = ""
+"""Stands for all pools together, where a pool's name would stand."""
 
 
 class Ledger:
-    """What each limited pool may still buy.
+    """What may still be bought.
 
-    :param left: by pool; a pool without limits is not in it
+    :param limits: by pool, and of `CLUSTER`; where there are none, there is no entry
+    :ivar left: the same, less what has been charged
     :ivar reservations: how many machines each reservation still takes
     """
 
-    def __init__(self, left: Mapping[str, Resources], catalog: Catalog) -> None:
-        self.left = {pool: dict(resources) for pool, resources in left.items()}
+    def __init__(self, limits: Mapping[str, Resources], catalog: Catalog) -> None:
+        self.limits = limits
+        self.left = {pool: dict(resources) for pool, resources in limits.items()}
         self.reservations = Reservations(catalog)
         self._catalog = catalog
 
     def affordable(self) -> int:
-        """The rows of which at least one more is within its pool's limits, and to be had."""
+        """The rows of which at least one more is within the limits, and to be had."""
         mask = self._catalog.every & ~self.reservations.exhausted
         for pool, left in self.left.items():
-            of_pool = self._catalog.labels.of_pool(pool)
-            within = 0 if left.get(NODES, 1) < 1 else self._catalog.allowed_by(_capacities(left))
-            mask &= within | ~of_pool
+            of_pool = self._catalog.every if pool == CLUSTER else self._catalog.labels.of_pool(pool)
+            mask &= self._catalog.allowed_by(left) | ~of_pool
         return mask
 
     def copies(self, row: Row, wanted: int) -> int:
         """How many nodes, at most ``wanted``, the limits allow of a row."""
         wanted = self.reservations.copies(row, wanted)
-        left = self.left.get(row.pool.name)
-        if left is None:
-            return wanted
-        counts = [left[name] // amount for name, amount in _cost(row.type.capacity).items() if name in left]
-        return max(0, min((wanted, *counts)))
+        for left in self._left(row.pool.name):
+            counts = (left[name] // amount for name, amount in row.cost.items() if amount and name in left)
+            wanted = min((wanted, *counts))
+        return max(0, wanted)
 
     def buy(self, row: Row, copies: int) -> bool:
         """Count nodes that are to be bought; returns whether less is affordable now."""
         exhausted = self.reservations.take(row, copies)
-        return self.charge(row.pool.name, row.type.capacity, copies) or exhausted
+        return self.charge(row.pool.name, row.cost, copies) or exhausted
 
-    def charge(self, pool: str, capacity: Resources, copies: int = 1) -> bool:
+    def charge(self, pool: str, cost: Resources, copies: int = 1) -> bool:
         """Count nodes; returns whether a limit has come closer."""
-        left = self.left.get(pool)
-        if left is None:
-            return False
-        for name, amount in _cost(capacity).items():
-            if name in left:
-                left[name] -= amount * copies
-        return True
+        closer = False
+        for left in self._left(pool):
+            closer = True
+            for name, amount in cost.items():
+                if name in left:
+                    left[name] -= amount * copies
+        return closer
 
     def instead_of(self, planned: Row) -> int:
         """The rows that could be bought instead of one that has been charged, and still be within the limits."""
         allowed = self.reservations.instead_of(planned)
-        left = self.left.get(planned.pool.name)
-        if left is None:
-            return allowed
-        capacity = planned.type.capacity
-        return allowed & self._catalog.allowed_by(
-            {name: amount + capacity.get(name, 0) for name, amount in _capacities(left).items()}
-        )
+        for left in self._left(planned.pool.name):
+            allowed &= self._catalog.allowed_by(
+                {name: amount + planned.cost.get(name, 0) for name, amount in left.items()}
+            )
+        return allowed
 
     def charge_the_largest(self, planned: Row, largest: Resources) -> None:
-        """Whichever candidate it will be, the limits hold: the greatest capacity counts, not the planned one."""
-        left = self.left.get(planned.pool.name)
-        if left is not None:
+        """Whichever candidate it will be, the limits hold: the greatest cost counts, not the planned one."""
+        for left in self._left(planned.pool.name):
             for name, amount in largest.items():
                 if name in left:
-                    left[name] -= max(0, amount - planned.type.capacity.get(name, 0))
+                    left[name] -= max(0, amount - planned.cost.get(name, 0))
+
+    def exceeded(self, row: Row) -> list[str]:
+        """The limits that one more node of a row would exceed, for people to read."""
+        return [
+            f"{'cluster-wide ' if pool == CLUSTER else ''}{_shown(name, self.limits[pool][name], max(0, left[name]))}"
+            for pool in (row.pool.name, CLUSTER)
+            if (left := self.left.get(pool))
+            for name in sorted(left)
+            if left[name] < row.cost.get(name, 0)
+        ]
+
+    def _left(self, pool: str) -> Iterator[dict[str, int]]:
+        return (self.left[each] for each in (pool, CLUSTER) if each in self.left)
+
+
+def _shown(name: str, limit: int, left: int) -> str:
+    if name == COST:
+        return f"cost limit {dollars(limit)}/h, {dollars(left)}/h left"
+    return f"{name} limit {format_resource(name, limit)}, {format_resource(name, left)} left"
 
 
 def open_ledger(snapshot: Snapshot, catalog: Catalog) -> Ledger:
-    """The limits of all pools, less what is there already."""
-    ledger = Ledger({pool.name: pool.limits for pool in snapshot.pools if pool.limits}, catalog)
+    """The limits of all pools and of the cluster, less what is there already."""
+    limits = {pool.name: pool.limits for pool in snapshot.pools if pool.limits}
+    ledger = Ledger(limits | ({CLUSTER: snapshot.limits} if snapshot.limits else {}), catalog)
+    prices = _Prices(catalog, counted=any(COST in each for each in ledger.limits.values()))
     claims = pair(snapshot)
     nodes = {claims[node.name].uid: node for node in snapshot.nodes if node.name in claims}
     for claim in snapshot.claims:
-        ledger.charge(claim.pool, _claim_capacity(claim, nodes.get(claim.uid), catalog))
+        node = nodes.get(claim.uid)
+        capacity = _claim_capacity(claim, node, catalog)
+        ledger.charge(claim.pool, _cost(capacity, prices.of_claim(claim, node)))
         if not claim.launched and claim.deleted_at is None:
             ledger.reservations.take_one_of(claim_rows(claim, catalog))
     for node in snapshot.nodes:
         if node.name not in claims and NODE_POOL in node.labels:
-            ledger.charge(node.labels[NODE_POOL], node.capacity)
+            pool = node.labels[NODE_POOL]
+            ledger.charge(pool, _cost(node.capacity, prices.of_labels(pool, node.labels)))
     return ledger
+
+
+class _Prices:
+    """What nodes that exist cost, in microdollars an hour.
+
+    :param counted: whether any limit asks for it; all is 0 otherwise
+    """
+
+    def __init__(self, catalog: Catalog, *, counted: bool) -> None:
+        self._catalog, self._counted = catalog, counted
+        self._known: dict[tuple[str, int], int] = {}
+
+    def of_claim(self, claim: Claim, node: Node | None) -> int:
+        if not self._counted:
+            return 0
+        if claim.launched or node:
+            return self.of_labels(claim.pool, {**claim.labels, **(node.labels if node else {})})
+        possible = self._dearest(claim_rows(claim, self._catalog))
+        return self.of_labels(claim.pool, claim.labels) if possible is None else possible
+
+    def of_labels(self, pool: str, labels: Mapping[str, str]) -> int:
+        """By as much as is known: the offering, else the type, else the pool, else anything on sale."""
+        if not self._counted:
+            return 0
+        of_type = self._rows(pool, labels, (INSTANCE_TYPE,)) if INSTANCE_TYPE in labels else 0
+        offered = self._rows(pool, labels, (INSTANCE_TYPE, ZONE, CAPACITY_TYPE)) if of_type else 0
+        sets = (offered, of_type, self._catalog.labels.of_pool(pool), self._catalog.every)
+        return next((cost for cost in map(self._dearest, sets) if cost is not None), 0)
+
+    def _rows(self, pool: str, labels: Mapping[str, str], keys: tuple[str, ...]) -> int:
+        asked = Requirements(Requirement.of(key, "In", [labels[key]]) for key in keys if key in labels)
+        return self._catalog.labels.satisfying(pool, asked)
+
+    def _dearest(self, rows: int) -> int | None:
+        """Of those rows of which the price is known; rows are in the order of price."""
+        while rows:
+            index = rows.bit_length() - 1
+            if self._catalog.rows[index].price < float("inf"):
+                return microdollars(self._catalog.rows[index].price)
+            rows ^= 1 << index
+        return None
 
 
 def _claim_capacity(claim: Claim, node: Node | None, catalog: Catalog) -> Resources:
@@ -105,9 +174,5 @@ def _claim_capacity(claim: Claim, node: Node | None, catalog: Catalog) -> Resour
     return greatest((known, *possible)) or claim.requests
 
 
-def _cost(capacity: Resources) -> Resources:
-    return {**{name: amount for name, amount in capacity.items() if amount > 0}, NODES: 1}
-
-
-def _capacities(left: Resources) -> Resources:
-    return {name: amount for name, amount in left.items() if name != NODES}
+def _cost(capacity: Resources, price: int) -> Resources:
+    return {**capacity, NODES: 1, COST: price}

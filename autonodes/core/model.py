@@ -181,7 +181,7 @@ class Budget:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePool:
     """:param requirements: the template's requirements and labels in one algebra
-    :param limits: resources as above, and ``nodes``; empty for no limit
+    :param limits: resources as above, ``nodes``, and microdollars an hour (`money.COST`); empty for no limit
     :param hash: of the template's static fields, for drift
     """
 
@@ -268,6 +268,7 @@ class Snapshot:
         selectors are not looked at
     :param preference_policy: ``Respect`` or ``Ignore``
     :param min_values_policy: ``Strict`` or ``BestEffort``
+    :param limits: as a pool's, for all pools together
     :param nominations: what earlier plans promised and nobody has contradicted yet: pod → name of the node or claim.
         A pod goes where it was promised if it still fits, so that planning again never buys for it again
     """
@@ -285,6 +286,7 @@ class Snapshot:
     min_values_policy: str = "Strict"
     groups: tuple[PodGroup, ...] = ()
     devices: DeviceState = field(default_factory=DeviceState)
+    limits: Resources = field(default_factory=dict)
     nominations: Mapping[PodUID, str] = field(default_factory=dict)
 
 

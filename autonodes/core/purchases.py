@@ -73,7 +73,7 @@ class Purchases:
             self._requirements(bin_, rows),
             add(bin_.load, daemons),
             tuple((row.type.name, row.offering.zone, row.offering.capacity_type, row.price) for row in listed),
-            greatest(row.type.capacity for row in listed),
+            greatest(row.cost for row in listed),
         )
 
     def _cheapest_types(self, rows: int) -> int:

@@ -87,7 +87,7 @@ class Reasons:
             return NO_OFFERING, self._not_offered(holding)
         if not buyable & ~self._ledger.reservations.exhausted:
             return NO_OFFERING, "the reservations that would do take no more machines"
-        return LIMIT_EXCEEDED, self._limit(pool, buyable)
+        return LIMIT_EXCEEDED, self._limit(buyable)
 
     def _incompatible(self, pool: NodePool, terms: Sequence[Requirements]) -> str:
         texts = (str(self._conflict(pool, term) or _not_at_once(term)) for term in terms)
@@ -131,14 +131,8 @@ class Reasons:
             return f"no price is known for any of the {unpriced} offerings that would do"
         return f"none of the {len(listed)} offerings that would do is available now"
 
-    def _limit(self, pool: NodePool, rows: int) -> str:
-        left = self._ledger.left.get(pool.name, {})
-        smallest = self._catalog.cheapest(rows)
-        over = [
-            f"{name} limit {format_resource(name, pool.limits[name])}, {format_resource(name, max(0, left[name]))} left"
-            for name in sorted(left)
-            if left[name] < (1 if name == "nodes" else smallest.type.capacity.get(name, 0))
-        ]
+    def _limit(self, rows: int) -> str:
+        over = self._ledger.exceeded(self._catalog.cheapest(rows))
         return f"limit exceeded ({'; '.join(over)})" if over else "limit exceeded"
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 
 Resources = Mapping[str, int]
 
+NODES = "nodes"
+"""Among a pool's limits, the nodes themselves."""
+
 
 def add(*terms: Resources) -> dict[str, int]:
     """The sum, name by name."""

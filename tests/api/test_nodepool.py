@@ -6,7 +6,9 @@ import pytest
 
 from api.manifests import IN, LIKE_UPSTREAM, REFERENCE, Manifest, line, pool
 from autonodes.api.nodepool import NodePool
+from autonodes.core.errors import ConfigError
 from autonodes.core.model import Budget, Taint
+from autonodes.core.money import COST
 from autonodes.core.requirements import Requirements
 
 RICH = {case.title: case.manifest for case in LIKE_UPSTREAM}["everything at once"]
@@ -123,3 +125,13 @@ def test_budgets_are_those_that_were_asked_for() -> None:
 def test_a_manifest_comes_out_as_it_went_in_but_for_quantities_which_are_strings() -> None:
     limits = {name: str(amount) for name, amount in RICH["spec"]["limits"].items()}
     assert NodePool.model_validate(RICH).manifest() == RICH | {"spec": RICH["spec"] | {"limits": limits}}
+
+
+def test_annotations_limit_what_its_nodes_may_cost() -> None:
+    limited = from_api(pool(), annotations={"autonodes.io/max-hourly-cost": "12.5"})
+    assert limited.to_model().limits == {COST: 12_500_000}
+
+
+def test_an_annotation_that_says_no_number_of_dollars_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"max-hourly-cost\]: '\$5': write dollars"):
+        from_api(pool(), annotations={"autonodes.io/max-hourly-cost": "$5"}).to_model()

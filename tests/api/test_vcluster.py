@@ -11,6 +11,7 @@ from autonodes.api.nodepool import NodePool
 from autonodes.api.validation import validate
 from autonodes.api.vcluster import VClusterConfig, load, parse, with_provider
 from autonodes.core.errors import ConfigError, EnvironmentFault
+from autonodes.core.money import COST
 
 FULL = """
 controlPlane:
@@ -127,6 +128,8 @@ def test_what_was_written_survives_a_round_trip() -> None:
         (pool_with("limit: {}"), ["dynamic[0].limit", '"limits"']),
         (pool_with("limits: {cpu: much}"), ["dynamic[0].limits.cpu", "'much'"]),
         (pool_with("expireAfter: 30d"), ["dynamic[0].expireAfter", "720h"]),
+        (pool_with("maxHourlyCost: -1"), ["dynamic[0].maxHourlyCost", "-1", "0"]),
+        ("privateNodes: {maxMonthlyCost: $100}", ["privateNodes.maxMonthlyCost", "$100", "number"]),
         (pool_with("nodeLabels: {karpenter.sh/nodepool: x}"), ["nodeLabels[karpenter.sh/nodepool]"]),
         (pool_with("nodeTypeSelector: [{property: zone}]"), ["nodeTypeSelector[0].values", "at least one"]),
         (pool_with("nodeTypeSelector: [{property: zoen, values: [a]}]"), ["[0].property", "did you mean zone?"]),
@@ -155,3 +158,11 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match=r"nowhere\.yaml can't be read"):
         load(tmp_path / "nowhere.yaml")
+
+
+def test_money_limits_reach_the_pool_and_the_planner() -> None:
+    config = parse("privateNodes: {maxMonthlyCost: 7300, maxHourlyCost: 20}", source="vcluster.yaml")
+    assert config.limits() == {COST: 10_000_000}
+    config = parse(pool_with("maxHourlyCost: 2.5"), source="vcluster.yaml")
+    assert autonodes.objects(config)[-1]["metadata"]["annotations"] == {"autonodes.io/max-hourly-cost": "2.5"}
+    assert config.limits() == {}

@@ -1,10 +1,17 @@
-"""What a purchase's claim says."""
+"""What a purchase's claim says, and when none is written."""
 
 from __future__ import annotations
 
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
 from autonodes.api.nodeclaim import NodeClaim
-from autonodes.controllers.purchasing import manifest
-from autonodes.core.model import Purchase
+from autonodes.controllers.purchasing import Purchasing, manifest
+from autonodes.core.model import Purchase, Snapshot
+from autonodes.core.money import COST
 from autonodes.core.requirements import Requirement, Requirements
 from controllers.claimbook import pool
 from controllers.cloud import SIZES
@@ -62,3 +69,45 @@ def test_labels_of_ones_own_are_settled_and_the_machines_are_left_to_the_provide
 def test_names_that_a_pod_refuses_are_not_asked_of_a_claim() -> None:
     claim = written(("kubernetes.io/hostname", "NotIn", ["bad-node"]), ("metadata.name", "NotIn", ["bad-node"]))
     assert not claim.spec.requirements
+
+
+class Written:
+    """A client that takes every claim."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    async def create(self, resource: object, body: Any) -> None:
+        self.names.append(body["metadata"]["name"])
+
+
+@pytest.mark.parametrize(
+    ("limits", "claim_of", "written"),
+    [({}, "other", 1), ({}, "default", 0), ({COST: 10_000_000}, "other", 0), ({COST: 10_000_000}, None, 1)],
+)
+async def test_a_claim_that_the_plan_did_not_count_stops_it(
+    limits: dict[str, int], claim_of: str | None, written: int
+) -> None:
+    """One of the same pool, always; of any pool if the whole cluster has a limit."""
+    come = {"new": SimpleNamespace(name="new", pool=claim_of)} if claim_of else {}
+    state = SimpleNamespace(nodepools={"default": pool()}, nodeclaims=SimpleNamespace(items=come))
+    client, nothing = Written(), SimpleNamespace(check=lambda: None, expect=lambda name: None)
+    purchasing = Purchasing(client, state, nothing, nothing, random.Random(1))  # noqa: S311 -- names, not secrets
+    planned = Snapshot(
+        now=0.0,
+        pods=(),
+        nodes=(),
+        claims=(),
+        pools=(pool().to_model(),),
+        instance_types={"default": SIZES},
+        limits=limits,
+    )
+    purchase = Purchase(
+        pool="default",
+        pods=(),
+        requirements=Requirements(),
+        requests={},
+        candidates=(("small", "a", "on-demand", 0.1),),
+    )
+    await purchasing.write((purchase,), planned)
+    assert len(client.names) == written
