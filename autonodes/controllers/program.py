@@ -44,6 +44,7 @@ from autonodes.controllers.registration import Registration
 from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots
+from autonodes.controllers.staticpools import StaticPools
 from autonodes.controllers.termination import Termination
 from autonodes.controllers.volumes import Volumes
 from autonodes.controllers.waiting import Wakeups, first_to_return
@@ -171,6 +172,9 @@ class Program:
         self.provisioner = Provisioner(
             self.state, snapshots, purchasing, expectations, self.events, plan=plan, clock=clock, settings=settings
         )
+        self.staticpools = StaticPools(
+            self.state, snapshots, purchasing, expectations, claims, providers, freeze, clock
+        )
         self.pod_events = PodEvents(client, self.state, clock)
         self.emptiness = Emptiness(
             self.state,
@@ -206,7 +210,14 @@ class Program:
         self.state.nodepools.subscribe(lambda change: self.nodepools.changed(change.key))
         for kind, cache in self._classes.items():
             cache.subscribe(lambda change, kind=kind: self._class_changed(kind, change))  # type: ignore[misc]
-        for part in (self.provisioner, self.pod_events, self.emptiness, self.nodepools, self.nodeoverlays):
+        for part in (
+            self.provisioner,
+            self.pod_events,
+            self.emptiness,
+            self.nodepools,
+            self.nodeoverlays,
+            self.staticpools,
+        ):
             part.subscribe()
 
     def _claim_changed(self, change: Change[NodeClaim]) -> None:
@@ -280,6 +291,7 @@ class Program:
                     self.nodeclasses,
                     self.nodepools,
                     self.nodeoverlays,
+                    self.staticpools,
                     self.pod_events,
                     self.provisioner,
                     self.emptiness,

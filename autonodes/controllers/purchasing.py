@@ -8,6 +8,7 @@ come from anywhere else. If not, the rest of the plan is dropped and made anew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Iterable, Mapping
@@ -82,15 +83,27 @@ class Purchasing:
         if pool is None or not self._still_holds(pool, snapshot, counted):
             log.info("the plan for pool %s is out of date: it is made anew", purchase.pool)
             return None
+        name = await self._written(purchase, pool, snapshot.instance_types[pool.name], counted)
+        log.info("NodeClaim %s for %d pods, from $%.4f/h", name, len(purchase.pods), purchase.price)
+        return name
+
+    async def write_one(self, purchase: Purchase, pool: NodePool, instance_types: Iterable[InstanceType]) -> str:
+        """Write a claim that no plan has counted: of a static pool.
+
+        :return: its name
+        :raises ApiError: it was not written, or that can't be known yet
+        """
+        return await self._written(purchase, pool, instance_types, set())
+
+    async def _written(
+        self, purchase: Purchase, pool: NodePool, instance_types: Iterable[InstanceType], counted: set[str]
+    ) -> str:
         while True:
             name = self._name(pool.name)
             counted.add(name)
-            try:
-                await self._create(name, manifest(name, purchase, pool, snapshot.instance_types[pool.name]))
-            except AlreadyExistsError:
-                continue
-            log.info("NodeClaim %s for %d pods, from $%.4f/h", name, len(purchase.pods), purchase.price)
-            return name
+            with contextlib.suppress(AlreadyExistsError):
+                await self._create(name, manifest(name, purchase, pool, instance_types))
+                return name
 
     def _still_holds(self, pool: NodePool, snapshot: Snapshot, counted: set[str]) -> bool:
         planned = next(each for each in snapshot.pools if each.name == pool.name)

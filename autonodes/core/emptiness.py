@@ -106,7 +106,7 @@ class _View:
             return NOT_INITIALIZED, "it is not initialized yet", None
         pool = self._pools.get(claim.pool)
         if pool is None:
-            return NO_NODE_POOL, f"its NodePool {claim.pool} does not exist (any more)", None
+            return NO_NODE_POOL, f"its NodePool {claim.pool} is static, does not exist, or can't be used now", None
         kept = self._kept_by_pods(node) or self._kept_by_annotations(node, claim)
         if kept:
             return (*kept, None)
