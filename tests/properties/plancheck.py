@@ -150,11 +150,20 @@ def _left(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
     for uid, reasons in plan.unplaced.items():
         if not reasons:
             yield f"pod {uid} is left without a reason"
-        if pods[uid].fault or is_expendable(pods[uid]):
+        if pods[uid].fault or is_expendable(pods[uid]) or _minds_others(snapshot, pods[uid]):
             continue
         for pool in snapshot.pools:
             if pool.ready and not pool.limits and _could_hold(snapshot, pool, pods[uid]):
                 yield f"pod {uid} is left, but {pool.name} could hold it: {reasons}"
+
+
+def _minds_others(snapshot: Snapshot, pod: Pod) -> bool:
+    """It may be left because of other pods, and not because no machine would do."""
+    return bool(pod.spread or pod.near or pod.apart) or any(
+        term.selector.selects(pod.namespace, pod.labels, snapshot.namespaces)
+        for other in snapshot.pods
+        for term in other.apart
+    )
 
 
 def _could_hold(snapshot: Snapshot, pool: NodePool, pod: Pod) -> bool:

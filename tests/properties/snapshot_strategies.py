@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from autonodes.core.labels import ARCH, CAPACITY_TYPE, EXPENDABLE, INSTANCE_TYPE, NODE_POOL, OS, ZONE
+from autonodes.core.labels import ARCH, CAPACITY_TYPE, EXPENDABLE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, OS, ZONE
 from autonodes.core.model import (
     DaemonSet,
     HostPort,
@@ -18,6 +18,7 @@ from autonodes.core.model import (
     Taint,
     Toleration,
 )
+from autonodes.core.podterms import PodSelector, PodTerm, Spread
 from autonodes.core.requirements import Requirement, Requirements
 
 GI = 2**30
@@ -74,6 +75,43 @@ pool_requirements = st.lists(
     ),
     max_size=2,
 ).map(Requirements)
+
+
+pod_labels = st.sampled_from([{}, {"app": "a"}, {"app": "a"}, {"app": "b"}])
+pod_selectors = st.builds(
+    PodSelector,
+    st.sampled_from([Requirements.from_labels({"app": "a"}), Requirements.from_labels({"app": "b"}), Requirements()]),
+    st.sampled_from([frozenset({"default"}), frozenset({"default"}), frozenset({"other"})]),
+    st.sampled_from([None, None, None, Requirements()]),
+)
+domain_keys = st.sampled_from([ZONE, HOSTNAME, HOSTNAME, CAPACITY_TYPE, TEAM])
+pod_terms = st.lists(st.builds(PodTerm, domain_keys, pod_selectors), max_size=1).map(tuple)
+spreads = st.lists(
+    st.builds(
+        Spread,
+        domain_keys,
+        pod_selectors,
+        max_skew=st.sampled_from([1, 1, 2]),
+        min_domains=st.sampled_from([1, 1, 2, 3]),
+        hard=st.sampled_from([True, True, False]),
+        honor_affinity=st.booleans(),
+        honor_taints=st.booleans(),
+    ),
+    max_size=2,
+).map(tuple)
+
+
+@st.composite
+def topology(draw: st.DrawFn) -> dict[str, object]:
+    """What most pods don't have."""
+    if draw(st.booleans()):
+        return {"labels": draw(pod_labels)}
+    return {
+        "labels": draw(pod_labels),
+        "spread": draw(st.one_of(st.just(()), spreads)),
+        "near": draw(st.one_of(st.just(()), st.just(()), pod_terms)),
+        "apart": draw(st.one_of(st.just(()), pod_terms)),
+    }
 
 
 @st.composite
@@ -154,8 +192,9 @@ def pending(draw: st.DrawFn, number: int) -> list[Pod]:
             annotations=annotations,
             unschedulable=True,
             created_at=float(number),
+            **others,
         )
-        for wanted, where, tolerated, host_ports, priority, annotations in [
+        for wanted, where, tolerated, host_ports, priority, annotations, others in [
             (
                 draw(requests()),
                 draw(terms),
@@ -163,6 +202,7 @@ def pending(draw: st.DrawFn, number: int) -> list[Pod]:
                 draw(ports),
                 draw(st.sampled_from([0, 0, 100])),
                 draw(st.sampled_from([{}, {}, {}, {EXPENDABLE: "true"}])),
+                draw(topology()),
             )
         ]
         for index in range(draw(st.integers(1, 6)))
@@ -189,6 +229,7 @@ def nodes(draw: st.DrawFn, number: int) -> tuple[Node, list[Pod]]:
     """A node that no claim stands behind, and what runs on it."""
     name = f"node-{number}"
     labels = {
+        HOSTNAME: name,
         ZONE: draw(st.sampled_from(ZONES)),
         OS: "linux",
         ARCH: draw(st.sampled_from(["amd64", "arm64"])),
@@ -212,6 +253,8 @@ def nodes(draw: st.DrawFn, number: int) -> tuple[Node, list[Pod]]:
         host_ports=draw(ports),
         node_name=name,
         phase="Running",
+        labels=draw(pod_labels),
+        apart=draw(st.one_of(st.just(()), st.just(()), pod_terms)),
     )
     return node, [running]
 

@@ -12,6 +12,7 @@ from autonodes.core.planner import plan
 from autonodes.core.shapes import is_expendable
 from properties.plancheck import as_claims, node_violations, violations
 from properties.snapshot_strategies import snapshots
+from properties.topologycheck import topology_violations
 
 thorough = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -28,6 +29,12 @@ def test_no_plan_breaks_a_constraint(snapshot: Snapshot) -> None:
 @given(snapshots())
 def test_kube_scheduler_would_accept_every_placement_on_a_node(snapshot: Snapshot) -> None:
     assert node_violations(snapshot, plan(snapshot)) == []
+
+
+@thorough
+@given(snapshots())
+def test_spread_and_affinity_hold_for_every_pod_as_if_it_came_last(snapshot: Snapshot) -> None:
+    assert topology_violations(snapshot, plan(snapshot)) == []
 
 
 @thorough
