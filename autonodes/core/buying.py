@@ -9,12 +9,14 @@ only then does the order matter, and the packing is worse for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from autonodes.core.bins import Bins
 from autonodes.core.bitsets import union
+from autonodes.core.caps import Counter
 from autonodes.core.catalog import Catalog
+from autonodes.core.founding import Founding, founders
 from autonodes.core.greedy import Opening
 from autonodes.core.lanes import Lane, Lanes
 from autonodes.core.limits import Ledger
@@ -36,11 +38,29 @@ class Purchasing:
             for _, tier in groupby(sorted(pools, key=lambda pool: -pool.weight), key=lambda pool: pool.weight)
         ]
 
-    def buy(self, waiting: Mapping[Shape, int]) -> Waiting:
+    def buy(self, waiting: Mapping[Shape, int], rooted: Collection[Counter] = ()) -> Waiting:
         """Buy for these pods.
 
+        :param rooted: counters to which some pod that runs or has a place adds
         :return: how many of each shape are left
         """
+        left = self._found(dict(waiting), rooted)
+        near = {shape: count for shape, count in left.items() if shape.caps.needs}
+        left = self._buy({shape: count for shape, count in left.items() if not shape.caps.needs})
+        for shape, count in near.items():
+            left[shape] = count - self.join(shape, count)
+        return {shape: count for shape, count in left.items() if count}
+
+    def _found(self, waiting: Waiting, rooted: Collection[Counter]) -> Waiting:
+        """Open the nodes of pods that must share one."""
+        if any(shape.caps.needs for shape in waiting):
+            for party in founders(waiting, rooted):
+                members = [(shape, min(count, waiting[shape])) for shape, count in party if waiting[shape]]
+                for shape, count in Founding(self.bins, self._lanes, self.ledger).open(members).items():
+                    waiting[shape] -= count
+        return {shape: count for shape, count in waiting.items() if count}
+
+    def _buy(self, waiting: Mapping[Shape, int]) -> Waiting:
         left = dict(waiting)
         for tier in self._tiers:
             classes = list(self._classes(left, tier))
@@ -50,12 +70,12 @@ class Purchasing:
                 self._serve(lanes, {shape: left[shape] for shape in shapes if shape in left}, invited, left)
         return left
 
-    def buy_by_priority(self, waiting: Mapping[Shape, int]) -> Waiting:
+    def buy_by_priority(self, waiting: Mapping[Shape, int], rooted: Collection[Counter] = ()) -> Waiting:
         """Buy for the pods of the highest priority first."""
         left: Waiting = {}
         ordered = sorted(waiting, key=lambda shape: (-shape.priority, shape.index))
         for _, shapes in groupby(ordered, key=lambda shape: shape.priority):
-            left.update(self.buy({shape: waiting[shape] for shape in shapes}))
+            left.update(self.buy({shape: waiting[shape] for shape in shapes}, rooted))
         return left
 
     def join(self, shape: Shape, count: int) -> int:

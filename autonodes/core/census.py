@@ -37,6 +37,11 @@ class Census:
                 for pod in pods:
                     self._count(pod, name)
 
+    @property
+    def present(self) -> frozenset[int]:
+        """The groups that have a pod anywhere."""
+        return frozenset(group for group, counts in enumerate(self.counts) if any(counts.values()))
+
     def domains(self, group: int) -> frozenset[str]:
         """Those that nodes make which the group's node policies let in."""
         if group not in self._domains:

@@ -23,7 +23,7 @@ from autonodes.core.bitsets import lowest
 from autonodes.core.catalog import Catalog
 from autonodes.core.census import Census, universe
 from autonodes.core.lanes import Lanes
-from autonodes.core.model import NodePool, PodUID, Reason
+from autonodes.core.model import NodePool, Pod, PodUID, Reason
 from autonodes.core.requirements import Requirement, Requirements
 from autonodes.core.selection import Groups
 from autonodes.core.shapes import Shape
@@ -55,7 +55,10 @@ class Cell:
 
 
 class Domains:
-    """:param refused: pods for which there is no domain, and why"""
+    """:param ceilings: pinned shape → how many of its pods have a place, as found out by trying
+    :ivar refused: pods for which there is no domain, and why
+    :ivar pinned: pinned shape → its pods
+    """
 
     def __init__(
         self,
@@ -65,12 +68,15 @@ class Domains:
         targets: Sequence[Target],
         groups: Groups,
         census: Census,
+        ceilings: Mapping[object, int],
     ) -> None:
+        self.pinned: dict[object, list[Pod]] = {}
+        self._ceilings = ceilings
         self.refused: dict[PodUID, tuple[Reason, ...]] = {}
         self._catalog, self._lanes, self._targets = catalog, lanes, targets
         self._pools = sorted(pool.name for pool in pools)
         self._groups, self._census = groups, census
-        self._pinned: dict[object, tuple[Requirements, ...]] = {}
+        self._terms: dict[object, tuple[Requirements, ...]] = {}
         self._shapes: dict[object, Shape] = {}
         self._offered: dict[str, list[str]] = {}
         self._prices: dict[object, float] = {}
@@ -106,6 +112,7 @@ class Domains:
             self._census.settle(shape.topology, cell.at)
             cell.room -= 1
             self._pin(cell).pods.append(pod)
+            self.pinned.setdefault(_alike(cell.shape), []).append(pod)
         else:
             left = []
         shape.pods = left
@@ -114,13 +121,19 @@ class Domains:
     def _choose(self, shape: Shape, cells: Sequence[Cell]) -> Cell | None:
         best, least = None, None
         for cell in cells:
-            if self._first_broken(shape.topology, cell.at, cells) is not None:
+            if self._first_broken(shape.topology, cell.at, cells) is not None or self._full(cell):
                 continue
             crowding = self._crowding(shape.topology, cell.at, cells)
             rank = (crowding, cell.room <= 0, cell.price, self._present(shape.topology, cell.at))
             if least is None or rank < least:
                 best, least = cell, rank
         return best
+
+    def _full(self, cell: Cell) -> bool:
+        if not self._ceilings:
+            return False
+        key = _alike(cell.shape)
+        return key in self._ceilings and len(self.pinned.get(key, ())) >= self._ceilings[key]
 
     def _first_broken(self, topology: Topology, at: Mapping[str, str], cells: Sequence[Cell]) -> Rule | int | None:
         """The first rule that keeps the pod out of the domains; a number if it is another pod's anti-affinity."""
@@ -157,7 +170,7 @@ class Domains:
         for group in topology.counted:
             skew, key = self._holders.get(group), self._groups.groups[group].key
             if skew is not None and key in at:
-                domains = universe([cell.at[key] for cell in cells], self._census.domains(group))
+                domains = universe([cell.at[key] for cell in cells if key in cell.at], self._census.domains(group))
                 counts = self._census.counts[group]
                 fewest = min(counts.get(domain, 0) for domain in domains)
                 excess += max(0, counts.get(at[key], 0) + 1 - fewest - skew)
@@ -168,11 +181,11 @@ class Domains:
         return sum(self._census.counts[group].get(at.get(groups[group].key, ""), 0) for group in topology.counted)
 
     def _cells(self, shape: Shape) -> list[Cell]:
-        keys = sorted(
-            {rule.key for rule in shape.topology.rules}
-            | {self._groups.groups[group].key for group in shape.topology.counted}
-        )
-        combinations = islice(product(*(self._options(key) for key in keys)), MOST_CELLS)
+        """A pod that is only counted may also go where the label is missing: nobody counts it there."""
+        asked = {rule.key for rule in shape.topology.rules}
+        keys = sorted(asked | {self._groups.groups[group].key for group in shape.topology.counted})
+        options = [[*self._options(key), *(() if key in asked else (None,))] for key in keys]
+        combinations = islice(product(*options), MOST_CELLS)
         cells = (self._cell(shape, dict(zip(keys, values, strict=True))) for values in combinations)
         return [cell for cell in cells if cell is not None]
 
@@ -186,22 +199,26 @@ class Domains:
             self._offered[key] = sorted(values)
         return self._offered[key]
 
-    def _cell(self, shape: Shape, at: dict[str, str]) -> Cell | None:
-        terms = self._pin_terms(shape.terms, at)
+    def _cell(self, shape: Shape, wanted: Mapping[str, str | None]) -> Cell | None:
+        terms = self._pin_terms(shape.terms, wanted)
         if not terms:
             return None
         pinned = replace(shape, terms=terms, topology=NOWHERE_IN_PARTICULAR, pods=[])
         price = self._price(pinned)
         room = self._room(pinned, len(shape.pods))
+        at = {key: value for key, value in wanted.items() if value is not None}
         return Cell(at, pinned, price, room) if room or price < float("inf") else None
 
-    def _pin_terms(self, terms: tuple[Requirements, ...], at: Mapping[str, str]) -> tuple[Requirements, ...]:
+    def _pin_terms(self, terms: tuple[Requirements, ...], at: Mapping[str, str | None]) -> tuple[Requirements, ...]:
         key = (terms, tuple(at.items()))
-        if key not in self._pinned:
-            here = Requirements([Requirement.of(name, "In", [value]) for name, value in at.items()])
+        if key not in self._terms:
+            here = Requirements(
+                Requirement.of(name, "DoesNotExist") if value is None else Requirement.of(name, "In", [value])
+                for name, value in at.items()
+            )
             both = (term & here for term in terms)
-            self._pinned[key] = tuple(dict.fromkeys(term for term in both if term.contradiction() is None))
-        return self._pinned[key]
+            self._terms[key] = tuple(dict.fromkeys(term for term in both if term.contradiction() is None))
+        return self._terms[key]
 
     def _price(self, pinned: Shape) -> float:
         key = (pinned.size, pinned.constraints, pinned.host_ports)
@@ -225,8 +242,7 @@ class Domains:
     def _pin(self, cell: Cell) -> Shape:
         """The shape that stands for all pods that are alike once they are pinned."""
         shape = cell.shape
-        key = (shape.size, shape.constraints, shape.caps, shape.priority, shape.expendable)
-        found = self._shapes.setdefault(key, shape)
+        found = self._shapes.setdefault(_alike(shape), shape)
         found.index = min(found.index, shape.index)
         return found
 
@@ -255,6 +271,10 @@ class Domains:
         key = self._groups.groups[rule].key
         text = f"the anti-affinity of other pods by {key} keeps it out of every domain"
         return Reason(pool="", code=ANTI_AFFINITY, text=text)
+
+
+def _alike(pinned: Shape) -> object:
+    return (pinned.size, pinned.constraints, pinned.caps, pinned.priority, pinned.expendable)
 
 
 def _order(shape: Shape) -> tuple[bool, bool, int, int]:

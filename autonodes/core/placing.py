@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+from autonodes.core.caps import Caps, Counter
 from autonodes.core.census import Census
 from autonodes.core.model import Pod, PodUID
 from autonodes.core.resources import Resources, add
@@ -24,6 +25,11 @@ class Placing:
         self.placements: dict[PodUID, str] = {}
         self._targets, self._census = targets, census
         self._by_name = {target.name: target for target in targets}
+
+    @property
+    def counters(self) -> frozenset[Counter]:
+        """Those to which some pod on a node or claim adds."""
+        return frozenset(counter for target in self._targets for counter, count in target.tally.counts.items() if count)
 
     def keep_promises(self, shapes: Iterable[Shape], nominations: Mapping[PodUID, str]) -> None:
         """Place nominated pods where they were nominated, and take them off their shapes."""
@@ -53,10 +59,14 @@ class Placing:
         self._looks = [target.look(keys) for target in self._targets]
         self._accepted: dict[tuple[object, Hashable], bool] = {}
         room = add(*(target.room for target in self._targets))
-        for shape in sorted(listed, key=lambda each: (-each.priority, -_size(each.requests, room), each.index)):
+        for shape in sorted(
+            listed, key=lambda each: (-each.priority, bool(each.caps.needs), -_size(each.requests, room), each.index)
+        ):
             self._place(shape)
 
     def _place(self, shape: Shape) -> None:
+        if shape.caps.needs and not self._founded(shape):
+            return
         for target, look in zip(self._targets, self._looks, strict=True):
             if not shape.pods:
                 return
@@ -65,6 +75,20 @@ class Placing:
                 target.take(shape, count)
                 self.placements.update((pod.uid, target.name) for pod in shape.pods[:count])
                 shape.pods = shape.pods[count:]
+
+    def _founded(self, shape: Shape) -> bool:
+        """Pods that must share a node: the first node that takes them all, if none of their group is anywhere."""
+        if shape.caps.needs & (self.counters | self._census.present) or not shape.caps.needs <= shape.caps.counts:
+            return True
+        count = len(shape.pods)
+        first = Caps(shape.caps.counts, shape.caps.limits)
+        for target, look in zip(self._targets, self._looks, strict=True):
+            if target.room_for(shape, count, first) == count and self._accepts(target, look, shape):
+                target.take(shape, count)
+                self.placements.update((pod.uid, target.name) for pod in shape.pods)
+                shape.pods = []
+                return False
+        return False
 
     def _accepts(self, target: Target, look: Hashable, shape: Shape) -> bool:
         key = (shape.constraints, look)

@@ -55,14 +55,17 @@ class Target:
             return self.name
         return (self.taints, tuple(map(self.labels.get, keys)))
 
-    def room_for(self, shape: Shape, count: int) -> int:
-        """How many of ``count`` pods of the shape it takes, its labels and taints aside."""
+    def room_for(self, shape: Shape, count: int, caps: Caps | None = None) -> int:
+        """How many of ``count`` pods of the shape it takes, its labels and taints aside.
+
+        :param caps: instead of the shape's
+        """
         room = self.room
         for name, amount in shape.requests.items():
             count = min(count, room.get(name, 0) // amount)
             if count <= 0:
                 return 0
-        return self.tally.room_for(shape.caps, count) if shape.caps else count
+        return self.tally.room_for(caps or shape.caps, count) if shape.caps else count
 
     def take(self, shape: Shape, count: int = 1) -> None:
         for name, amount in shape.requests.items():
