@@ -32,7 +32,7 @@ from autonodes.api.scheduling import (
     Taint,
     to_requirements,
 )
-from autonodes.core import labels, model
+from autonodes.core import labels, lifecycle, model
 from autonodes.core.quantities import parse_resources
 
 LAUNCHED: Final = "Launched"
@@ -125,6 +125,16 @@ class NodeClaim(CustomResource):
     def condition(self, type_: str) -> bool:
         """Whether the condition is True."""
         return is_true(self.status.conditions, type_)
+
+    @property
+    def true_conditions(self) -> frozenset[str]:
+        """The types of its conditions that are True."""
+        return frozenset(condition.type for condition in self.status.conditions if condition.status == "True")
+
+    @property
+    def phase(self) -> lifecycle.Phase:
+        """Where it is in its life, as its conditions say."""
+        return lifecycle.phase(self.true_conditions, deleting=self.metadata.deletion_timestamp is not None)
 
     def to_model(self) -> model.Claim:
         """For the planner.

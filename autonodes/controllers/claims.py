@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from autonodes.api.conditions import Condition, ConditionStatus, set_condition, set_ready
 from autonodes.api.nodeclaim import READY_DEPENDENTS, NodeClaim
 from autonodes.api.objects import timestamp
+from autonodes.core import lifecycle
 from autonodes.core.clock import Clock
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ConflictError, NotFoundError
@@ -70,10 +71,15 @@ class Claims:
 
         :param status: JSON of further fields
         :raises ConflictError: the claim changed meanwhile: look again
+        :raises IllegalTransitionError: a condition has no place in the claim's phase
         """
         conditions: tuple[Condition, ...] = claim.status.conditions
         now = self._clock.now()
+        true, deleting = set(claim.true_conditions), claim.metadata.deletion_timestamp is not None
         for mark in marks:
+            lifecycle.check(mark.type, mark.status, true, deleting=deleting)
+            if mark.status == "True":
+                true.add(mark.type)
             conditions = set_condition(
                 conditions, mark.type, mark.status, now=now, reason=mark.reason, message=mark.message[:_MESSAGE]
             )

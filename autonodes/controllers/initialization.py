@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 
-from autonodes.api.nodeclaim import INITIALIZED, REGISTERED, NodeClaim
+from autonodes.api.nodeclaim import INITIALIZED, NodeClaim
 from autonodes.controllers.claims import Claims, Mark
 from autonodes.controllers.registration import node_of
 from autonodes.core import labels
+from autonodes.core.lifecycle import Phase
 from autonodes.core.model import Node
 from autonodes.core.taints import ephemeral, format_taint
 from autonodes.kube.client import KubeClient
@@ -27,7 +28,7 @@ class Initialization:
 
     async def run(self, claim: NodeClaim) -> NodeClaim:
         """:raises ApiError: the API server can't be asked, or the claim changed meanwhile"""
-        if not claim.condition(REGISTERED) or claim.condition(INITIALIZED):
+        if claim.phase is not Phase.REGISTERED:
             return claim
         node = node_of(claim, self._state.nodes.items)
         missing = ("NodeNotFound", "Node not registered with cluster") if node is None else lacking(claim, node)

@@ -23,6 +23,7 @@ from autonodes.controllers.joining import Joiner
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.providers import Providers, Source
 from autonodes.core import labels
+from autonodes.core.lifecycle import Phase
 from autonodes.core.model import InstanceType, Taint
 from autonodes.core.quantities import format_resources
 from autonodes.core.sharing import shared, shared_capacity
@@ -65,7 +66,7 @@ class Launch:
         :raises FrozenError: nothing may be bought now
         :raises ApiError: the API server can't be asked, or the claim changed meanwhile
         """
-        if claim.condition(LAUNCHED):
+        if claim.phase is not Phase.PENDING:
             return claim
         try:
             async with self._gate:

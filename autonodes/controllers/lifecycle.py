@@ -16,12 +16,13 @@ import asyncio
 import logging
 from typing import Final, Protocol
 
-from autonodes.api.nodeclaim import INITIALIZED, REGISTERED, NodeClaim
+from autonodes.api.nodeclaim import REGISTERED, NodeClaim
 from autonodes.controllers.claims import Claims, deleted_at
 from autonodes.controllers.liveness import Liveness
 from autonodes.controllers.waiting import Wakeups
 from autonodes.core.clock import Clock
 from autonodes.core.errors import AutonodesError
+from autonodes.core.lifecycle import Phase
 from autonodes.kube.backoff import Backoff
 from autonodes.kube.client import KubeClient
 from autonodes.kube.cluster import ClusterState
@@ -132,7 +133,7 @@ class Lifecycle:
             claim is not None
             and claim.metadata.uid == uid
             and deleted_at(claim) is None
-            and claim.condition(INITIALIZED)
+            and claim.phase is Phase.READY
             and node is not None
             and node.deleted_at is None
         )

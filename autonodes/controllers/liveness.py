@@ -1,22 +1,26 @@
-"""Deadlines: a claim that does not become a node in time is given up, so that its pods are planned again.
+"""Deadlines: a claim that does not become a node that counts in time is given up, so that its pods are planned again.
 
-Both deadlines hold whatever phase a claim is in, the one before the first included: the launch deadline counts from the
-claim's creation, the registration deadline from its launch (from its creation, if that is not known).
+Each phase on the way in has one, the first included: the launch deadline counts from the claim's creation, the others
+from the condition that began their phase (from the claim's creation, if that is not known). So a claim without any
+condition has one, too. A pool says how long by annotations (`autonodes.core.deadlines`).
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Final
 
 from autonodes.api.conditions import find_condition
-from autonodes.api.nodeclaim import LAUNCHED, REGISTERED, NodeClaim
+from autonodes.api.nodeclaim import INITIALIZED, LAUNCHED, REGISTERED, NodeClaim
 from autonodes.api.objects import timestamp
 from autonodes.controllers.claims import Claims, created_at
 from autonodes.controllers.registrationhealth import RegistrationHealth
-from autonodes.controllers.settings import ControllerSettings
 from autonodes.core.clock import Clock
+from autonodes.core.deadlines import Deadlines, of_pool
 from autonodes.core.durations import format_duration
+from autonodes.core.lifecycle import Phase
+from autonodes.kube.cluster import ClusterState
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +36,51 @@ class Deadline:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """:param field: of `Deadlines`
+    :param since: the condition that began it, "" for the claim's creation
+    :param of: the condition that is waited for
+    """
+
+    field: str
+    since: str
+    of: str
+    reason: str
+    what: str
+
+
+_WAITS: Final = {
+    Phase.PENDING: _Wait("launch", "", LAUNCHED, "LaunchTimeout", "it was not launched"),
+    Phase.LAUNCHED: _Wait(
+        "registration", LAUNCHED, REGISTERED, "RegistrationTimeout", "its machine did not register as a node"
+    ),
+    Phase.REGISTERED: _Wait(
+        "initialization", REGISTERED, INITIALIZED, "InitializationTimeout", "its node was not initialized"
+    ),
+}
+
+
 class Liveness:
-    def __init__(self, claims: Claims, health: RegistrationHealth, clock: Clock, settings: ControllerSettings) -> None:
-        self._claims, self._health, self._clock, self._settings = claims, health, clock, settings
+    def __init__(
+        self, claims: Claims, state: ClusterState, health: RegistrationHealth, clock: Clock, defaults: Deadlines
+    ) -> None:
+        self._claims, self._state, self._health = claims, state, health
+        self._clock, self._defaults = clock, defaults
 
     def deadline(self, claim: NodeClaim) -> Deadline | None:
-        """The next one, None for a node that has registered."""
-        if claim.condition(REGISTERED):
+        """The next one, None for a claim that is ready or on its way out."""
+        wait = _WAITS.get(claim.phase)
+        if wait is None:
             return None
-        if not claim.condition(LAUNCHED):
-            limit = self._settings.launch_deadline
-            message = f"it was not launched within {format_duration(limit)}: {_last_failure(claim)}"
-            return Deadline(created_at(claim) + limit, "LaunchTimeout", message)
-        limit = self._settings.registration_deadline
-        message = f"its machine did not register as a node within {format_duration(limit)}"
-        return Deadline(_launched_at(claim) + limit, "RegistrationTimeout", message)
+        limit = getattr(self._deadlines(claim), wait.field)
+        message = f"{wait.what} within {format_duration(limit)}: {_last_word(claim, wait.of)}"
+        return Deadline(_since(claim, wait.since) + limit, wait.reason, message)
+
+    def _deadlines(self, claim: NodeClaim) -> Deadlines:
+        """What is wrong with the pool's annotations, the pool says itself (see `nodepools`)."""
+        pool = self._state.nodepools.get(claim.pool)
+        return self._defaults if pool is None else of_pool(pool.metadata.annotations, self._defaults)[0]
 
     async def enforce(self, claim: NodeClaim) -> bool:
         """Delete the claim if its time is over.
@@ -60,15 +94,17 @@ class Liveness:
         log.warning("%s is given up: %s", claim.name, deadline.message)
         self._claims.report(claim, deadline.reason, f"Deleted: {deadline.message}", type="Warning")
         await self._claims.delete(claim)
-        self._health.record(claim.pool, joined=False)
+        if claim.phase is not Phase.REGISTERED:
+            self._health.record(claim.pool, joined=False)
         return True
 
 
-def _launched_at(claim: NodeClaim) -> float:
-    launched = find_condition(claim.status.conditions, LAUNCHED)
-    return (timestamp(launched.last_transition_time) if launched else None) or created_at(claim)
+def _since(claim: NodeClaim, condition: str) -> float:
+    began = find_condition(claim.status.conditions, condition)
+    return (timestamp(began.last_transition_time) if began else None) or created_at(claim)
 
 
-def _last_failure(claim: NodeClaim) -> str:
-    launched = find_condition(claim.status.conditions, LAUNCHED)
-    return (launched.message or launched.reason) if launched else "it was never tried"
+def _last_word(claim: NodeClaim, condition: str) -> str:
+    """What is known of why it did not come about."""
+    known = find_condition(claim.status.conditions, condition)
+    return (known.message or known.reason) if known else "it was never tried"

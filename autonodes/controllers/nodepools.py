@@ -24,6 +24,7 @@ from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.controllers.workqueue import WorkQueue
 from autonodes.core import labels
 from autonodes.core.clock import Clock
+from autonodes.core.deadlines import Deadlines, of_pool
 from autonodes.core.errors import ConfigError
 from autonodes.core.model import Node
 from autonodes.core.quantities import format_resources, parse_resources
@@ -46,10 +47,11 @@ class NodePools:
         state: ClusterState,
         providers: Providers,
         health: RegistrationHealth,
+        deadlines: Deadlines,
         clock: Clock,
     ) -> None:
         self._client, self._state, self._providers, self._clock = client, state, providers, clock
-        self._health = health
+        self._health, self._deadlines = health, deadlines
         health.changed = self.changed
         self._queue = WorkQueue("NodePool", self._look, clock)
 
@@ -110,7 +112,7 @@ class NodePools:
         now, generation = self._clock.now(), pool.metadata.generation
         conditions = pool.status.conditions
         verdicts = {
-            VALIDATION_SUCCEEDED: _validation(pool),
+            VALIDATION_SUCCEEDED: _validation(pool, self._deadlines),
             NODE_CLASS_READY: self._node_class(pool),
             NODE_REGISTRATION_HEALTHY: self._registration(pool),
         }
@@ -166,11 +168,14 @@ class NodePools:
         await self._client.merge_patch(NODEPOOLS, pool.name, patch, subresource="status")
 
 
-def _validation(pool: NodePool) -> tuple[ConditionStatus, str, str]:
+def _validation(pool: NodePool, deadlines: Deadlines) -> tuple[ConditionStatus, str, str]:
+    _, faults = of_pool(pool.metadata.annotations, deadlines)
     try:
         pool.to_model()
     except ConfigError as error:
-        return "False", "NodePoolValidationFailed", str(error)
+        faults = (error, *faults)
+    if faults:
+        return "False", "NodePoolValidationFailed", "; ".join(map(str, faults))
     return "True", "", ""
 
 

@@ -146,7 +146,7 @@ class Program:
                 Gated(Registration(claims, client, self.state, context.joiner, health), gate),
                 Gated(Initialization(claims, client, self.state), gate),
             ),
-            liveness=Liveness(claims, health, clock, settings),
+            liveness=Liveness(claims, self.state, health, clock, settings.deadlines),
             wakeups=self._life_wakeups,
             gate=gate,
             clock=clock,
@@ -190,7 +190,7 @@ class Program:
         self.collection = GarbageCollection(
             client, self.state, claims, nodes, providers, clock=clock, settings=settings
         )
-        self.nodepools = NodePools(client, self.state, providers, health, clock)
+        self.nodepools = NodePools(client, self.state, providers, health, settings.deadlines, clock)
         self.nodeclasses = NodeClasses(client, providers, clock)
         self._witness = Witness(self.state, self.lives, clock, settings)
         self._operator = Operator(

@@ -12,11 +12,12 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autonodes.api.nodeclaim import LAUNCHED, REGISTERED, NodeClaim
+from autonodes.api.nodeclaim import REGISTERED, NodeClaim
 from autonodes.controllers.claims import Claims, Mark
 from autonodes.controllers.joining import Joiner
 from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.core import labels
+from autonodes.core.lifecycle import Phase
 from autonodes.core.model import Node, Taint
 from autonodes.kube.client import KubeClient
 from autonodes.kube.cluster import ClusterState
@@ -48,7 +49,7 @@ class Registration:
 
     async def run(self, claim: NodeClaim) -> NodeClaim:
         """:raises ApiError: the API server can't be asked, or node or claim changed meanwhile"""
-        if not claim.condition(LAUNCHED) or claim.condition(REGISTERED):
+        if claim.phase is not Phase.LAUNCHED:
             return claim
         node = node_of(claim, self._state.nodes.items)
         if node is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from autonodes.core.deadlines import Deadlines
 from autonodes.kube.leases import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD
 
 
@@ -23,10 +24,14 @@ class ControllerSettings:
     :param launch_deadline: a claim that has no machine after so long is deleted, and its pods are planned again
     :param registration_deadline: a machine that did not join after so long is deleted: the longest sane boot of a
         large bare-metal machine
+    :param initialization_deadline: a node that is not ready, or lacks a device, so long after it joined is deleted:
+        drivers of GPUs are compiled in that time
     :param collection_interval: between two rounds of garbage collection
     :param collection_grace: a younger machine without a claim is left alone: the claim may be on its way
     :param emptiness_interval: between two looks for empty nodes, when no pod event asks for one earlier
     :param emptiness_apart: between two such looks at least
+    :param drift_interval: between two looks for drift, when no pool or node class changed before: a provider's images
+        come once in a while
     :param cache_wait: a written claim must show in the cache within so long; else the watch is taken for dead
     :param termination_poll: between two looks at a machine that is going away
     :param drain_settle: a drain takes at least so long: the scheduler may have bound a pod to the node before it saw
@@ -48,10 +53,12 @@ class ControllerSettings:
     replan_after: float = 10.0
     launch_deadline: float = 300.0
     registration_deadline: float = 900.0
+    initialization_deadline: float = 900.0
     collection_interval: float = 120.0
     collection_grace: float = 30.0
     emptiness_interval: float = 10.0
     emptiness_apart: float = 1.0
+    drift_interval: float = 300.0
     cache_wait: float = 10.0
     termination_poll: float = 1.0
     drain_settle: float = 2.0
@@ -63,3 +70,12 @@ class ControllerSettings:
     launches_at_once: int = 50
     looks_at_once: int = 16
     limits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """Of a pool that says nothing else."""
+        return Deadlines(
+            launch=self.launch_deadline,
+            registration=self.registration_deadline,
+            initialization=self.initialization_deadline,
+        )

@@ -31,6 +31,7 @@ from autonodes.controllers.waiting import Wakeups
 from autonodes.core import labels
 from autonodes.core.clock import Clock
 from autonodes.core.errors import AutonodesError
+from autonodes.core.lifecycle import Phase
 from autonodes.core.model import Node
 from autonodes.kube.backoff import Backoff
 from autonodes.kube.errors import ConflictError
@@ -99,7 +100,8 @@ class Termination:
         provider = self._providers.of(claim.spec.node_class_ref.to_model())
         machines = await self._machines(claim, provider)
         node = self._nodes.of(claim, machines)
-        if node is not None and not await self._is_dead(node, machines, provider):
+        is_past_draining = claim.phase is Phase.INSTANCE_TERMINATING
+        if node is not None and not is_past_draining and not await self._is_dead(node, machines, provider):
             claim, pause = await self._vacate(claim, node, drain)
             if pause is not None:
                 return pause

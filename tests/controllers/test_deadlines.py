@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.liveness import Liveness
 from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.termination import termination_deadline
-from controllers.claimbook import NOW, claim, shown
+from controllers.claimbook import NOW, claim, pool, shown
 
-SETTINGS = ControllerSettings(launch_deadline=300, registration_deadline=900)
-LIVENESS = Liveness(cast(Any, None), RegistrationHealth(), cast(Any, None), SETTINGS)
+SETTINGS = ControllerSettings(launch_deadline=300, registration_deadline=900, initialization_deadline=600)
 
 
-def test_a_launch_has_five_minutes_from_the_claims_creation_whatever_its_phase() -> None:
-    deadline = LIVENESS.deadline(claim(created=NOW - 100))
-    assert deadline is not None
-    assert (deadline.at, deadline.reason) == (NOW + 200, "LaunchTimeout")
+def deadline(claim: NodeClaim, **annotations: str) -> tuple[float, str] | None:
+    shown = {f"autonodes.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    known = pool()
+    pools = {
+        known.name: known.model_copy(update={"metadata": known.metadata.model_copy(update={"annotations": shown})})
+    }
+    state = cast(Any, SimpleNamespace(nodepools=pools))
+    found = Liveness(cast(Any, None), state, RegistrationHealth(), cast(Any, None), SETTINGS.deadlines).deadline(claim)
+    return None if found is None else (found.at, found.reason)
+
+
+def test_a_launch_has_five_minutes_from_the_claims_creation_whatever_its_conditions() -> None:
+    assert deadline(claim(created=NOW - 100)) == (NOW + 200, "LaunchTimeout")
+    assert deadline(claim("Registered", created=NOW - 100)) == (NOW + 200, "LaunchTimeout")
 
 
 def test_a_registration_has_fifteen_minutes_from_the_launch() -> None:
-    deadline = LIVENESS.deadline(claim("Launched", since=NOW, created=NOW - 200))
-    assert deadline is not None
-    assert (deadline.at, deadline.reason) == (NOW + 900, "RegistrationTimeout")
+    assert deadline(claim("Launched", since=NOW, created=NOW - 200)) == (NOW + 900, "RegistrationTimeout")
 
 
-def test_a_registered_node_has_all_the_time() -> None:
-    assert LIVENESS.deadline(claim("Launched", "Registered")) is None
+def test_an_initialization_has_its_time_from_the_registration() -> None:
+    registered = claim("Launched", "Registered", since=NOW, created=NOW - 200)
+    assert deadline(registered) == (NOW + 600, "InitializationTimeout")
+
+
+def test_a_ready_node_has_all_the_time() -> None:
+    assert deadline(claim("Launched", "Registered", "Initialized")) is None
+
+
+def test_a_pool_sets_its_own_deadlines_and_a_bad_one_counts_as_none() -> None:
+    launched = claim("Launched", since=NOW)
+    assert deadline(launched, registration_timeout="1h") == (NOW + 3600, "RegistrationTimeout")
+    assert deadline(launched, registration_timeout="soon") == (NOW + 900, "RegistrationTimeout")
 
 
 @pytest.mark.parametrize(
