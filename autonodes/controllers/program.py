@@ -35,6 +35,7 @@ from autonodes.controllers.nodeclasses import NodeClasses
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.nodepools import NodePools
 from autonodes.controllers.nodes import Nodes
+from autonodes.controllers.nominating import Nominating
 from autonodes.controllers.operator import Operator
 from autonodes.controllers.podevents import PodEvents
 from autonodes.controllers.providers import Providers
@@ -143,7 +144,7 @@ class Program:
                     freeze,
                     at_once=settings.launches_at_once,
                 ),
-                Gated(Registration(claims, client, self.state, context.joiner, health), gate),
+                Gated(Registration(claims, client, self.state, context.joiner, health, self._may_open), gate),
                 Gated(Initialization(claims, client, self.state), gate),
             ),
             liveness=Liveness(claims, self.state, health, clock, settings.deadlines),
@@ -174,6 +175,14 @@ class Program:
         )
         self.staticpools = StaticPools(
             self.state, snapshots, purchasing, expectations, claims, providers, freeze, clock
+        )
+        self._nominating = Nominating(
+            client,
+            self.state,
+            self.provisioner.nominations,
+            self.provisioner.promised,
+            self._life_wakeups.wake,
+            clock,
         )
         self.pod_events = PodEvents(client, self.state, clock)
         self.emptiness = Emptiness(
@@ -212,6 +221,7 @@ class Program:
             cache.subscribe(lambda change, kind=kind: self._class_changed(kind, change))  # type: ignore[misc]
         for part in (
             self.provisioner,
+            self._nominating,
             self.pod_events,
             self.emptiness,
             self.nodepools,
@@ -237,6 +247,9 @@ class Program:
         self.nodepools.all_changed()
         self.nodeoverlays.changed()
         self.provisioner.trigger()
+
+    def _may_open(self, node: Node) -> bool:
+        return self._nominating.may_open(node)
 
     async def _claim_exists(self, name: str) -> bool:
         try:
@@ -294,6 +307,7 @@ class Program:
                     self.staticpools,
                     self.pod_events,
                     self.provisioner,
+                    self._nominating,
                     self.emptiness,
                     self.collection,
                 ):

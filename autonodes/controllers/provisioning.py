@@ -72,6 +72,8 @@ class Provisioner:
         self._batcher = Batcher(idle=settings.batch_idle, longest=settings.batch_max, clock=clock)
         self._nominations: dict[PodUID, Nomination] = {}
         self._told: dict[PodUID, str] = {}
+        self.promised = asyncio.Event()
+        """Set with each plan; who follows `nominations` clears it."""
 
     def subscribe(self) -> None:
         """Follow the caches."""
@@ -109,6 +111,7 @@ class Provisioner:
 
     async def run(self) -> None:
         """Batch after batch, until cancelled."""
+        self._remember()
         while True:
             await self._batcher.window(at_latest=self._settings.replan_after if self._waiting() else None)
             try:
@@ -121,6 +124,11 @@ class Provisioner:
                 log.exception("provisioning: a defect")
                 await self._clock.sleep(self._settings.replan_after)
                 self._batcher.trigger()
+
+    def _remember(self) -> None:
+        """What an earlier process promised: the pods themselves say so (see `nominating`)."""
+        claims = self._state.nodeclaims.items
+        self._nominate({pod.uid: pod.nominated_node for pod in self._waiting() if pod.nominated_node in claims})
 
     async def provision(self) -> Plan | None:
         """Plan once, and write what is to be bought.
@@ -150,6 +158,7 @@ class Provisioner:
             known = self._nominations.get(uid)
             if known is None or known.target != target:
                 self._nominations[uid] = Nomination(target, now)
+        self.promised.set()
 
     def _forget_the_settled(self) -> None:
         """Promises to pods that no longer wait, and of places that are no more."""

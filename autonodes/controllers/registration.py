@@ -9,7 +9,7 @@ of them itself), the claim as owner and the finalizer; only then, in the same wr
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from autonodes.api.nodeclaim import REGISTERED, NodeClaim
@@ -41,11 +41,19 @@ def node_of(claim: NodeClaim, nodes: Mapping[str, Node]) -> Node | None:
 
 
 class Registration:
+    """:param may_open: whether a node may take pods now; else its claim is woken when it may (see `nominating`)"""
+
     def __init__(
-        self, claims: Claims, client: KubeClient, state: ClusterState, joiner: Joiner, health: RegistrationHealth
+        self,
+        claims: Claims,
+        client: KubeClient,
+        state: ClusterState,
+        joiner: Joiner,
+        health: RegistrationHealth,
+        may_open: Callable[[Node], bool],
     ) -> None:
         self._claims, self._client, self._state = claims, client, state
-        self._joiner, self._health = joiner, health
+        self._joiner, self._health, self._may_open = joiner, health, may_open
 
     async def run(self, claim: NodeClaim) -> NodeClaim:
         """:raises ApiError: the API server can't be asked, or node or claim changed meanwhile"""
@@ -55,6 +63,8 @@ class Registration:
         if node is None:
             reason, message = self._missing(claim)
             return await self._claims.mark(claim, Mark(REGISTERED, "Unknown", reason, message))
+        if not self._may_open(node):
+            return claim
         await self._adopt(claim, await self._client.get(NODES, node.name))
         await self._joiner.joined(claim)
         claim = await self._claims.mark(claim, Mark(REGISTERED), status={"nodeName": node.name})

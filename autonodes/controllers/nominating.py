@@ -1,0 +1,190 @@
+"""Telling kube-scheduler what was planned: ``status.nominatedNodeName`` (KEP-5278).
+
+kube-scheduler tries the node that a pod is nominated to first, before it scores any other, and counts the pod as being
+there when it looks for a place for others of no higher priority. So a tight plan comes about as it was made; without
+that, pods go where they score best, and some are left over.
+
+What a nomination is good for depends on when it comes. An attempt to schedule that fails clears it, so one that comes
+long before its node is lost; as soon as a node is open all pods that wait are tried, so one that comes after is too
+late; and a pod whose own node is still closed takes another that has room to spare. So the nodes that were promised
+open together: each keeps the taint of an unregistered node until the others are ready too, `PATIENCE` at most. Their
+pods are nominated right before, and again when an attempt has cleared it. The API server clears it when the pod is
+bound; here it is cleared when the promise is dropped. What kube-scheduler nominated itself, because it makes room
+there, is left alone.
+
+Limits: kube-scheduler honours it from 1.35 on; for an older one nothing is written, and no node waits for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from autonodes.api.nodeclaim import REGISTERED
+from autonodes.controllers.waiting import wait_for_event
+from autonodes.core.clock import Clock
+from autonodes.core.model import Node, Pod, PodUID
+from autonodes.kube.backoff import Backoff
+from autonodes.kube.cache import Change
+from autonodes.kube.client import KubeClient
+from autonodes.kube.cluster import ClusterState
+from autonodes.kube.errors import ApiError, ConflictError, InvalidError, NotFoundError
+from autonodes.kube.resources import PODS
+
+log = logging.getLogger(__name__)
+
+SINCE: Final = (1, 35)
+"""The first version in which kube-scheduler takes nominations from others by default."""
+
+PATIENCE: Final = 3.0
+"""Seconds that a node waits for the others of its plan: little beside any boot, and more than most boots differ."""
+
+_AT_ONCE: Final = 16
+"""Writes in flight: what one event loop keeps busy."""
+
+_APART: Final = 0.05
+"""Seconds between two looks at all pods that wait: they come in bursts, and so do their failures."""
+
+
+class Nominating:
+    """:param promises: pod that waits → name of the node or claim that it was promised
+    :param promised: set by who promises, whenever that may have changed
+    :param wake: looks at a claim again, because its node may open now
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        state: ClusterState,
+        promises: Callable[[], Mapping[PodUID, str]],
+        promised: asyncio.Event,
+        wake: Callable[[str], None],
+        clock: Clock,
+    ) -> None:
+        self._client, self._state, self._clock = client, state, clock
+        self._promises, self._promised, self._wake = promises, promised, wake
+        self._given: dict[PodUID, str] = {}
+        self._by_target: Mapping[str, list[Pod]] = {}
+        self._arrived: dict[str, float] = {}
+        self._ready: set[str] = set()
+        self._opened: set[str] = set()
+        self._supported: bool | None = None
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+
+    def subscribe(self) -> None:
+        """Follow the pods."""
+        self._state.pods.subscribe(self._pod_changed)
+
+    def _pod_changed(self, change: Change[Pod]) -> None:
+        old, new = change.old, change.new
+        if old is not None and new is not None and old.nominated_node and not (new.nominated_node or new.node_name):
+            self._promised.set()  # an attempt has failed
+
+    def may_open(self, node: Node) -> bool:
+        """Whether a new node may take pods now; if not, its claim is woken when it may."""
+        if self._supported is False or node.name in self._opened:
+            return True
+        self._arrived.setdefault(node.name, self._clock.now())
+        if node.ready:
+            self._ready.add(node.name)
+        self._promised.set()
+        return False
+
+    async def run(self) -> None:
+        """Follow the promises and open nodes; until cancelled."""
+        await self._is_supported()
+        while True:
+            await wait_for_event(self._promised, self._pause(), self._clock)
+            promises = self._index()
+            await self._open()
+            await self._nominate(promises)
+            await self._clock.sleep(_APART)
+
+    def _pause(self) -> float | None:
+        """Seconds until the first node has waited long enough."""
+        if not self._arrived:
+            return None
+        return max(0.0, min(self._arrived.values()) + PATIENCE - self._clock.now())
+
+    async def _open(self) -> None:
+        if not (names := self._due()):
+            return
+        if self._supported:
+            await self._tell((pod, name) for name in names for pod in self._by_target.get(name, ()))
+        self._opened.update(names)
+        for name in names:
+            self._arrived.pop(name, None)
+            self._wake(name)
+
+    def _due(self) -> list[str]:
+        """Those that nobody waits for, or all that have arrived: because all have, or because it is time."""
+        claims = self._state.nodeclaims.items
+        self._arrived = {name: at for name, at in self._arrived.items() if name in claims}
+        self._opened &= claims.keys()
+        self._ready &= claims.keys()
+        coming = {name for name in self._by_target if name in claims and not claims[name].condition(REGISTERED)}
+        promised = coming - self._opened
+        if promised <= self._ready or self._pause() == 0.0:
+            return list(self._arrived)
+        return [name for name in self._arrived if name not in promised]
+
+    async def _is_supported(self) -> bool:
+        backoff = Backoff(1.0, 30.0)
+        while self._supported is None:
+            try:
+                self._supported = version_of(await self._client.version()) >= SINCE
+            except ApiError as error:
+                log.warning("nominations wait: %s", error)
+                await self._clock.sleep(backoff.next())
+        return self._supported
+
+    async def _nominate(self, promises: Mapping[PodUID, str]) -> None:
+        """Make the pods that wait show what they were promised, where the node is there."""
+        if not self._supported:
+            return
+        nodes = self._state.nodes.items
+        wanted = ((pod, promises.get(pod.uid, "")) for pod in tuple(self._state.pending.values()))
+        shown = ((pod, target if target in nodes else "") for pod, target in wanted)
+        await self._tell((pod, target) for pod, target in shown if target != pod.nominated_node and self._is_ours(pod))
+
+    def _index(self) -> Mapping[PodUID, str]:
+        """The promises, as they are now."""
+        self._promised.clear()
+        promises, by_target = self._promises(), defaultdict(list)
+        for pod in self._state.pending.values():
+            if target := promises.get(pod.uid):
+                by_target[target].append(pod)
+        self._by_target = by_target
+        waiting = {pod.uid for pod in self._state.pending.values()}
+        self._given = {uid: target for uid, target in self._given.items() if uid in waiting}
+        return promises
+
+    def _is_ours(self, pod: Pod) -> bool:
+        """Nobody else's nomination is there; that of an earlier process is known by the claim that it names."""
+        name = pod.nominated_node
+        return not name or name == self._given.get(pod.uid) or name not in self._state.nodes.items
+
+    async def _tell(self, pods: Iterable[tuple[Pod, str]]) -> None:
+        await asyncio.gather(*(self._write(pod, target) for pod, target in pods))
+
+    async def _write(self, pod: Pod, target: str) -> None:
+        patch = {"metadata": {"uid": pod.uid}, "status": {"nominatedNodeName": target or None}}
+        try:
+            async with self._gate:
+                await self._client.merge_patch(PODS, pod.name, patch, pod.namespace, subresource="status")
+        except (NotFoundError, ConflictError, InvalidError):
+            return  # it is gone, or bound meanwhile
+        except ApiError as error:
+            log.warning("pod %s could not be nominated to %s: %s", pod.key, target or "nothing", error)
+            return
+        self._given[pod.uid] = target
+
+
+def version_of(answer: Mapping[str, str]) -> tuple[int, int]:
+    """Major and minor version in the API server's ``/version``; some clouds write the minor as ``35+``."""
+    major, minor = (re.match(r"\d*", answer.get(name, "")) for name in ("major", "minor"))
+    return (int(major[0] or 0), int(minor[0] or 0)) if major and minor else (0, 0)

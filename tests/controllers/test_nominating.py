@@ -1,0 +1,193 @@
+"""Which pods are nominated to which nodes, and when nodes open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from autonodes.controllers.nominating import PATIENCE, Nominating, version_of
+from autonodes.core.model import Node, Pod, PodUID
+from autonodes.kube.cache import Change
+from autonodes.kube.errors import ApiError, ConflictError, ServerError
+from clock import VirtualClock
+from controllers.claimbook import claim
+
+
+def pod(name: str, nominated: str = "") -> Pod:
+    return Pod(
+        uid=PodUID(name), namespace="default", name=name, requests={}, nominated_node=nominated, unschedulable=True
+    )
+
+
+class Server:
+    """Writes down who was nominated to what."""
+
+    def __init__(self, minor: str = "37", **refusals: ApiError) -> None:
+        self.minor, self.refusals = minor, refusals
+        self.nominated: dict[str, str | None] = {}
+
+    async def version(self) -> dict[str, str]:
+        return {"major": "1", "minor": self.minor}
+
+    async def merge_patch(self, resource: Any, name: str, patch: Any, namespace: str, *, subresource: str) -> None:
+        assert (str(resource), namespace, subresource) == ("pods", "default", "status")
+        assert patch["metadata"] == {"uid": name}
+        if name in self.refusals:
+            raise self.refusals[name]
+        self.nominated[name] = patch["status"]["nominatedNodeName"]
+
+
+class Scene:
+    """:param nodes: names of those that are there
+    :param coming: names of claims whose nodes have not registered
+    """
+
+    def __init__(
+        self,
+        *pods: Pod,
+        server: Server | None = None,
+        nodes: tuple[str, ...] = ("n1", "n2"),
+        coming: tuple[str, ...] = (),
+    ) -> None:
+        self.server, self.promised, self.clock = server or Server(), asyncio.Event(), VirtualClock()
+        self.promises: Mapping[PodUID, str] = {}
+        self.woken: list[str] = []
+        self.state = SimpleNamespace(
+            nodes=SimpleNamespace(items=dict.fromkeys(nodes)),
+            nodeclaims=SimpleNamespace(items={name: claim() for name in coming}),
+        )
+        self.show(*pods)
+        self.nominating = Nominating(
+            cast(Any, self.server),
+            cast(Any, self.state),
+            lambda: self.promises,
+            self.promised,
+            self.woken.append,
+            self.clock,
+        )
+
+    def show(self, *pods: Pod) -> None:
+        self.state.pending = {each.key: each for each in pods}
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.nominating.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def promise(self, **promises: str) -> Mapping[str, str | None]:
+        """What is written for these promises."""
+        self.server.nominated.clear()
+        self.promises = {PodUID(name): target for name, target in promises.items()}
+        self.promised.set()
+        async with self.running():
+            await self.clock.advance(1)
+        return dict(self.server.nominated)
+
+
+async def test_a_pod_is_nominated_to_what_it_was_promised_and_only_once() -> None:
+    scene = Scene(pod("a"), pod("b"))
+    assert await scene.promise(a="n1") == {"a": "n1"}
+    scene.show(pod("a", "n1"), pod("b"))
+    assert await scene.promise(a="n1") == {}
+
+
+async def test_a_promise_that_is_dropped_is_taken_back() -> None:
+    scene = Scene(pod("a"))
+    await scene.promise(a="n1")
+    scene.show(pod("a", "n1"))
+    assert await scene.promise() == {"a": None}
+
+
+async def test_a_new_promise_replaces_the_old_one_though_its_node_is_there() -> None:
+    scene = Scene(pod("a"))
+    await scene.promise(a="n1")
+    scene.show(pod("a", "n1"))
+    assert await scene.promise(a="n2") == {"a": "n2"}
+
+
+async def test_what_the_scheduler_nominated_is_left_alone() -> None:
+    scene = Scene(pod("a", "n1"), pod("b", "n1"))
+    assert await scene.promise(a="n2") == {}
+
+
+async def test_a_nomination_of_an_earlier_process_to_a_node_that_never_came_is_taken_back() -> None:
+    assert await Scene(pod("a", "n0")).promise() == {"a": None}
+
+
+@pytest.mark.parametrize("error", [ConflictError("another uid"), ServerError("busy")])
+async def test_a_pod_that_can_not_be_written_keeps_no_other_waiting(error: ApiError) -> None:
+    scene = Scene(pod("a"), pod("b"), server=Server(a=error))
+    assert await scene.promise(a="n1", b="n1") == {"b": "n1"}
+    scene.server.refusals.clear()
+    assert (await scene.promise(a="n1", b="n1"))["a"] == "n1"
+
+
+@pytest.mark.parametrize(("minor", "written"), [("34", False), ("35+", True), ("37", True)])
+async def test_only_a_scheduler_that_honours_nominations_gets_any(minor: str, written: bool) -> None:
+    scene = Scene(pod("a"), server=Server(minor), coming=("n1", "n2"))
+    assert await scene.promise(a="n1") == ({"a": "n1"} if written else {})
+    assert scene.nominating.may_open(Node(name="n1", ready=True)) is not written
+
+
+async def test_a_pod_is_not_nominated_before_its_node_is_there() -> None:
+    assert await Scene(pod("a"), nodes=(), coming=("n1",)).promise(a="n1") == {}
+
+
+async def test_the_nodes_that_were_promised_open_together_after_their_pods_are_nominated() -> None:
+    scene = Scene(pod("a"), pod("b"), coming=("n1", "n2"))
+    scene.promises = {PodUID("a"): "n1", PodUID("b"): "n2"}
+    async with scene.running():
+        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        await scene.clock.advance(PATIENCE / 2)
+        assert scene.woken == []
+        assert not scene.nominating.may_open(Node(name="n2"))
+        await scene.clock.advance(0.2)
+        assert scene.woken == []
+        assert not scene.nominating.may_open(Node(name="n2", ready=True))
+        await scene.clock.advance(0.2)
+        assert sorted(scene.woken) == ["n1", "n2"]
+        assert scene.server.nominated == {"a": "n1", "b": "n2"}
+        assert scene.nominating.may_open(Node(name="n2", ready=True))
+
+
+async def test_a_node_does_not_wait_for_ever() -> None:
+    scene = Scene(pod("a"), pod("b"), coming=("n1", "n2"))
+    scene.promises = {PodUID("a"): "n1", PodUID("b"): "n2"}
+    async with scene.running():
+        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        await scene.clock.advance(PATIENCE + 0.1)
+    assert scene.woken == ["n1"]
+
+
+async def test_a_node_that_nobody_was_promised_opens_at_once() -> None:
+    scene = Scene(pod("a"), coming=("n1", "n2"))
+    scene.promises = {PodUID("a"): "n1"}
+    async with scene.running():
+        assert not scene.nominating.may_open(Node(name="n2"))
+        await scene.clock.advance(0.2)
+    assert scene.woken == ["n2"]
+
+
+async def test_a_nomination_that_a_failed_attempt_has_cleared_is_written_again() -> None:
+    scene = Scene(pod("a"))
+    await scene.promise(a="n1")
+    scene.server.nominated.clear()
+    pods = SimpleNamespace(subscribe=lambda follow: follow(Change("default/a", pod("a", "n1"), pod("a"))))
+    scene.state.pods = pods
+    scene.nominating.subscribe()
+    async with scene.running():
+        await scene.clock.advance(1)
+    assert scene.server.nominated == {"a": "n1"}
+
+
+def test_a_version_that_can_not_be_read_is_too_old() -> None:
+    assert version_of({"major": "1", "minor": "x"}) == (1, 0)
+    assert version_of({}) == (0, 0)
