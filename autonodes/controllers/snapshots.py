@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodepool import NodePool
+from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.claims import created_at, deleted_at
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.nodeoverlays import NodeOverlays
@@ -30,10 +31,13 @@ class View:
     """A snapshot and what is missing in it.
 
     :param left_out: pool → why nothing can be bought from it now
+    :param headroom_known: whether all buffers' pods are in the snapshot; as long as they aren't, an empty node may be
+        somebody's headroom
     """
 
     snapshot: Snapshot
     left_out: Mapping[str, str]
+    headroom_known: bool
 
 
 class Snapshots:
@@ -44,12 +48,13 @@ class Snapshots:
         state: ClusterState,
         providers: Providers,
         overlays: NodeOverlays,
+        buffers: CapacityBuffers,
         freeze: Freeze,
         clock: Clock,
         *,
         limits: Resources,
     ) -> None:
-        self._state, self._providers, self._overlays = state, providers, overlays
+        self._state, self._providers, self._overlays, self._buffers = state, providers, overlays, buffers
         self._freeze, self._clock, self._limits = freeze, clock, limits
         self._claims: dict[str, tuple[NodeClaim, model.Claim]] = {}
 
@@ -80,7 +85,7 @@ class Snapshots:
                 instance_types[pool.name] = types
             else:
                 left_out[pool.name] = faults.get(ref, "its node class is new")
-        return View(self._snapshot(tuple(pools), instance_types, nominations), left_out)
+        return View(self._snapshot(tuple(pools), instance_types, nominations), left_out, self._buffers.settled)
 
     def _pools(self) -> list[NodePool]:
         """Those that pods may buy from: a static pool (with ``replicas``) has as many nodes as it says."""
@@ -109,7 +114,7 @@ class Snapshots:
     ) -> Snapshot:
         snapshot = Snapshot(
             now=self._clock.now(),
-            pods=tuple(pod for pod in self._state.pods.items.values() if not pod.terminal),
+            pods=(*(pod for pod in self._state.pods.items.values() if not pod.terminal), *self._buffers.pods()),
             nodes=tuple(self._state.nodes.items.values()),
             claims=self.claims(),
             pools=pools,

@@ -182,6 +182,7 @@ class Budget:
 class NodePool:
     """:param requirements: the template's requirements and labels in one algebra
     :param limits: resources as above, ``nodes``, and microdollars an hour (`money.COST`); empty for no limit
+    :param planning_deadline: seconds that a plan that may buy from it may take to become cheaper; 0 for the first answer
     :param hash: of the template's static fields, for drift
     """
 
@@ -194,6 +195,7 @@ class NodePool:
     taints: tuple[Taint, ...] = ()
     startup_taints: tuple[Taint, ...] = ()
     limits: Resources = field(default_factory=dict)
+    planning_deadline: float = 0.0
     node_class: tuple[str, str, str] = ("", "", "")
     hash: str = ""
     ready: bool = True

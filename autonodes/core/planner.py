@@ -2,9 +2,10 @@
 
 In this order: promises of earlier plans are kept; pods with constraints on zones and other domains are told theirs
 (`domains`), while those on single nodes hold wherever pods are put (`caps`); what fits onto existing nodes and claims
-in flight is placed there; for the rest nodes are bought (see `buying` and `greedy`, and `refining` if a pool allows it time); expendable pods fill what is left
-over on any of these; for what has no place the reasons are given. Everything is done once a shape and not once a pod,
-and every tie is broken by price, name or the order of the pods, so that the same snapshot always gives the same plan.
+in flight is placed there; for the rest nodes are bought (see `buying` and `greedy`, and `refining` if a pool allows it
+time); expendable pods fill what is left over on any of these; for what has no place the reasons are given. Everything
+is done once a shape and not once a pod, and every tie is broken by price, name or the order of the pods, so that the
+same snapshot always gives the same plan.
 Groups of pods that are of use only together are seen to around all this (`gangs`), and so are claims for devices
 (`deviceplanning`).
 
