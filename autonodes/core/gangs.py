@@ -24,7 +24,7 @@ from typing import Final
 
 from autonodes.core.catalog import build_catalog
 from autonodes.core.labels import HOSTNAME, POD_GROUP, POD_GROUP_MIN_MEMBER, REQUIRED_TOPOLOGY
-from autonodes.core.model import Plan, Pod, PodGroup, PodUID, Reason, Snapshot
+from autonodes.core.model import Plan, Pod, PodGroup, PodUID, Purchase, Reason, Snapshot
 from autonodes.core.requirements import Requirement, Requirements
 from autonodes.core.shapes import in_order, is_planned
 from autonodes.core.targets import node_labels
@@ -107,12 +107,14 @@ def plan_groups(snapshot: Snapshot, plan_pods: Planner) -> Plan:
 class _Planning:
     """One planning of a snapshot that has groups.
 
-    :param refused: of the groups that are out, what each of their pods is told
+    :ivar _refused: of the groups that can't be whole, what each of their pods is told
+    :ivar _waits: likewise of those that are not complete yet, or not understood
     """
 
     def __init__(self, snapshot: Snapshot, members: Mapping[str, Sequence[Pod]], plan_pods: Planner) -> None:
         self._snapshot, self._plan_pods = snapshot, plan_pods
         self._refused: dict[str, Mapping[PodUID, tuple[Reason, ...]]] = {}
+        self._waits: dict[str, Mapping[PodUID, tuple[Reason, ...]]] = {}
         gangs = [gang for key, pods in sorted(members.items()) if (gang := self._read(key, pods)) is not None]
         self._gangs = sorted(gangs, key=lambda gang: gang.order)
         in_groups = {pod.uid for pods in members.values() for pod in pods if is_planned(pod)}
@@ -133,8 +135,22 @@ class _Planning:
             accepted = [gang for gang in accepted if gang is not broken[-1]]
             plan = self._with(accepted)
         plan = self._try_again(put_off[:MOST_TRIES] if len(put_off) > 1 else [], accepted, plan)
-        unplaced = {**plan.unplaced, **{uid: why for told in self._refused.values() for uid, why in told.items()}}
-        return replace(plan, unplaced=unplaced, refused_groups=tuple(sorted(self._refused)))
+        told = {
+            uid: why for each in (self._refused, self._waits) for group in each.values() for uid, why in group.items()
+        }
+        return replace(
+            plan,
+            purchases=self._with_groups(plan.purchases),
+            unplaced={**plan.unplaced, **told},
+            refused_groups=tuple(sorted(self._refused)),
+        )
+
+    def _with_groups(self, purchases: Iterable[Purchase]) -> tuple[Purchase, ...]:
+        group_of_pod = {pod.uid: gang.key for gang in self._gangs for pod in gang.waiting}
+        return tuple(
+            replace(each, groups=tuple(sorted({group_of_pod[uid] for uid in each.pods if uid in group_of_pod})))
+            for each in purchases
+        )
 
     def _settle_domains(self) -> list[Gang]:
         """The groups in order, each in its domain, without those that no domain holds."""
@@ -251,7 +267,7 @@ class _Planning:
         return gang
 
     def _wait(self, key: str, waiting: Iterable[Pod], code: str, text: str) -> None:
-        self._refused[key] = {pod.uid: (Reason(pool="", code=code, text=text),) for pod in waiting}
+        self._waits[key] = {pod.uid: (Reason(pool="", code=code, text=text),) for pod in waiting}
 
 
 def _by_labels(pods: Sequence[Pod]) -> PodGroup | str:

@@ -182,7 +182,7 @@ class Budget:
 class NodePool:
     """:param requirements: the template's requirements and labels in one algebra
     :param limits: resources as above, ``nodes``, and microdollars an hour (`money.COST`); empty for no limit
-    :param planning_deadline: seconds that a plan that may buy from it may take to become cheaper; 0 for the first answer
+    :param planning_deadline: seconds that a plan that may buy from it may take to become cheaper; 0: the first answer
     :param hash: of the template's static fields, for drift
     """
 
@@ -308,6 +308,7 @@ class Purchase:
     :param candidates: instance type names with (zone, capacity type, price), cheapest first; any of them holds all pods
     :param requirements: what goes into the NodeClaim: pool's and pods' requirements, the candidate types and offerings
     :param requests: the pods' requests and the daemons' overhead
+    :param groups: ``namespace/name`` of the groups of pods that it is for
     """
 
     pool: str
@@ -315,6 +316,7 @@ class Purchase:
     requirements: Requirements
     requests: Resources
     candidates: tuple[tuple[str, str, str, float], ...]
+    groups: tuple[str, ...] = ()
 
     @property
     def price(self) -> float:
@@ -327,8 +329,8 @@ class Plan:
     """:param purchases: nodes to buy, in the order of the pods that opened them
     :param placements: pod → name of the existing node or in-flight claim that will take it
     :param unplaced: pod → why not, one reason a pool (a single one with pool "" where the pod itself is at fault)
-    :param refused_groups: ``namespace/name`` of the groups of pods that can't have all they need, so that nothing is
-        bought for them
+    :param refused_groups: ``namespace/name`` of the groups of pods that are all there and can't have all they need, so
+        that nothing is bought for them
     """
 
     purchases: tuple[Purchase, ...] = ()
