@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from autonodes.api.capacitybuffer import CapacityBuffer
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
 from autonodes.api.nodeoverlay import NodeOverlay
@@ -21,14 +22,22 @@ from autonodes.api.structural import root_schema
 KINDS: Final[tuple[type[CustomResource], ...]] = (NodePool, NodeClaim, NodeOverlay, LocalNodeClass, KwokNodeClass)
 """All kinds of custom resources, in the order in which they are installed."""
 
+OTHERS: Final[tuple[type[CustomResource], ...]] = (CapacityBuffer,)
+"""Kinds of others that this project reads; their definitions are installed only where they are missing."""
+
 
 def crds() -> list[dict[str, Any]]:
     """One ``apiextensions.k8s.io/v1`` CustomResourceDefinition a kind; always the same, ready to be applied."""
     return [crd(kind) for kind in KINDS]
 
 
+def other_crds() -> list[dict[str, Any]]:
+    """The same of `OTHERS`."""
+    return [crd(kind) for kind in OTHERS]
+
+
 def crd(kind: type[CustomResource]) -> dict[str, Any]:
-    """The definition of one kind; every kind is cluster-scoped and has one version."""
+    """The definition of one kind; every kind has one version."""
     group, _, version = kind.type_meta()["apiVersion"].partition("/")
     definition = {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -37,7 +46,7 @@ def crd(kind: type[CustomResource]) -> dict[str, Any]:
         "spec": {
             "group": group,
             "names": _names(kind),
-            "scope": "Cluster",
+            "scope": kind.scope,
             "versions": [_version(kind, version)],
         },
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -158,6 +158,7 @@ class CustomResource(Model):
     """Root of a custom resource. A subclass narrows ``api_version`` and ``kind`` to its literals and has a `spec`."""
 
     plural: ClassVar[str]
+    scope: ClassVar[Literal["Cluster", "Namespaced"]] = "Cluster"
     categories: ClassVar[tuple[str, ...]] = ()
     short_names: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[Mapping[str, Any], ...]] = ()

@@ -50,6 +50,11 @@ class Applier:
             await self._wait_until_served(definition["metadata"]["name"])
         return len(definitions)
 
+    async def install_missing_crds(self, definitions: Sequence[Mapping[str, Any]]) -> int:
+        """The same for kinds of others: one that is there belongs to somebody, and stays as it is."""
+        names = {each["metadata"]["name"] for each in await self._client.list(CRDS)}
+        return await self.install_crds([each for each in definitions if each["metadata"]["name"] not in names])
+
     async def _apply(self, document: Mapping[str, Any]) -> None:
         resource = await self._resource(document["apiVersion"], document["kind"])
         async with self._slots:

@@ -89,6 +89,8 @@ class Emptiness:
         if self._is_behind() or not self._anything_empty():
             return self._settings.emptiness_interval
         view = await self._snapshots.take(self._provisioner.nominations())
+        if not view.headroom_known:
+            return self._settings.emptiness_apart
         claims = self._state.nodeclaims.items
         events = {name: self._pod_events.last(claim) for name, claim in claims.items()}
         verdicts = empty_nodes(view.snapshot, events)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.freeze import Freeze, FrozenError
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.podevents import PodEvents
@@ -47,8 +48,11 @@ async def look(
     }
     sources = Providers(providers, classes)
     overlays = NodeOverlays(client, state, sources, clock)
-    snapshots = Snapshots(state, sources, overlays, Freeze(state, clock, lambda: True), clock, limits=limits)
+    buffers = CapacityBuffers(client, clock)
+    freeze = Freeze(state, clock, lambda: True)
+    snapshots = Snapshots(state, sources, overlays, buffers, freeze, clock, limits=limits)
     async with _filled(state, classes, clock, patience):
+        await buffers.look_once()
         view = await snapshots.take(_promises(state))
     events = PodEvents(client, state, clock)
     last = {name: events.last(claim) for name, claim in sorted(state.nodeclaims.items.items())}

@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from autonodes.api.nodeclaim import NodeClaim
+from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.claims import Claims
 from autonodes.controllers.clock import SystemClock
 from autonodes.controllers.emptiness import Emptiness
@@ -167,11 +168,22 @@ class Program:
         )
         self.lives = Lives(lifecycle.live, termination.run, self._life_wakeups)
 
-        snapshots = Snapshots(self.state, providers, self.nodeoverlays, freeze, clock, limits=settings.limits)
+        self.buffers = CapacityBuffers(client, clock)
+        snapshots = Snapshots(
+            self.state, providers, self.nodeoverlays, self.buffers, freeze, clock, limits=settings.limits
+        )
         expectations = Expectations(self._claim_exists, clock, patience=settings.cache_wait)
         purchasing = Purchasing(client, self.state, freeze, expectations, random.SystemRandom())
         self.provisioner = Provisioner(
-            self.state, snapshots, purchasing, expectations, self.events, plan=plan, clock=clock, settings=settings
+            self.state,
+            snapshots,
+            purchasing,
+            self.buffers,
+            expectations,
+            self.events,
+            plan=plan,
+            clock=clock,
+            settings=settings,
         )
         self.staticpools = StaticPools(
             self.state, snapshots, purchasing, expectations, claims, providers, freeze, clock
@@ -305,6 +317,7 @@ class Program:
                     self.nodepools,
                     self.nodeoverlays,
                     self.staticpools,
+                    self.buffers,
                     self.pod_events,
                     self.provisioner,
                     self._nominating,

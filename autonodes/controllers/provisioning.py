@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.batching import Batcher
+from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.claims import deleted_at
 from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.purchasing import Purchasing
@@ -59,6 +60,7 @@ class Provisioner:
         state: ClusterState,
         snapshots: Snapshots,
         purchasing: Purchasing,
+        buffers: CapacityBuffers,
         expectations: Expectations,
         events: EventRecorder,
         *,
@@ -67,6 +69,7 @@ class Provisioner:
         settings: ControllerSettings,
     ) -> None:
         self._state, self._snapshots, self._purchasing = state, snapshots, purchasing
+        self._buffers = buffers
         self._expectations, self._events, self._plan = expectations, events, plan
         self._clock, self._settings = clock, settings
         self._batcher = Batcher(idle=settings.batch_idle, longest=settings.batch_max, clock=clock)
@@ -82,10 +85,11 @@ class Provisioner:
         self._state.nodepools.subscribe(self._pool_changed)
         for caches in self._state.as_needed:
             caches.subscribe(self._batcher.trigger)
+        self._buffers.subscribe(self._batcher.trigger)
 
     def trigger(self) -> None:
-        """Plan again soon, if any pod waits."""
-        if self._waiting():
+        """Plan again soon, if any pod waits or room is wanted for some."""
+        if self._anything_to_plan():
             self._batcher.trigger()
 
     def nominations(self) -> Mapping[PodUID, str]:
@@ -109,11 +113,14 @@ class Provisioner:
     def _waiting(self) -> list[Pod]:
         return [pod for pod in self._state.pending.values() if is_planned(pod)]
 
+    def _anything_to_plan(self) -> bool:
+        return bool(self._waiting() or self._buffers.pods())
+
     async def run(self) -> None:
         """Batch after batch, until cancelled."""
         self._remember()
         while True:
-            await self._batcher.window(at_latest=self._settings.replan_after if self._waiting() else None)
+            await self._batcher.window(at_latest=self._settings.replan_after if self._anything_to_plan() else None)
             try:
                 await self.provision()
             except AutonodesError as error:
@@ -133,17 +140,19 @@ class Provisioner:
     async def provision(self) -> Plan | None:
         """Plan once, and write what is to be bought.
 
-        :return: the plan, None if no pod waits
+        :return: the plan, None if no pod waits and no room is wanted
         :raises AutonodesError: not now: something can't be counted
         """
         await self._expectations.met()
-        waiting = self._waiting()
-        if not waiting:
+        waiting, wanted = self._waiting(), self._buffers.pods()
+        if not waiting and not wanted:
             return None
         view = await self._snapshots.take(self.nominations())
-        plan = await self._planned(view.snapshot, len(waiting))
+        plan = await self._planned(view.snapshot, len(waiting) + len(wanted))
         bought = await self._purchasing.write(plan.purchases, view.snapshot)
-        self._nominate({**plan.placements, **bought})
+        targets = {**plan.placements, **bought}
+        self._nominate({pod.uid: targets[pod.uid] for pod in waiting if pod.uid in targets})
+        self._buffers.planned(plan, self._state.nodes.items)
         self._tell(waiting, plan, bought, view)
         if len(bought) < sum(len(purchase.pods) for purchase in plan.purchases):
             self._batcher.trigger()

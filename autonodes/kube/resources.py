@@ -53,6 +53,7 @@ SERVICES: Final = Resource("", "v1", "services", "Service", True)
 SERVICEACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount", True)
 EVENTS: Final = Resource("", "v1", "events", "Event", True)
 PVCS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True)
+PODTEMPLATES: Final = Resource("", "v1", "podtemplates", "PodTemplate", True)
 
 DAEMONSETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet", True)
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment", True)
@@ -85,6 +86,7 @@ RESOURCESLICES: Final = Resource("resource.k8s.io", "v1", "resourceslices", "Res
 NODEPOOLS: Final = Resource("karpenter.sh", "v1", "nodepools", "NodePool")
 NODECLAIMS: Final = Resource("karpenter.sh", "v1", "nodeclaims", "NodeClaim")
 NODEOVERLAYS: Final = Resource("karpenter.sh", "v1alpha1", "nodeoverlays", "NodeOverlay")
+CAPACITYBUFFERS: Final = Resource("autoscaling.x-k8s.io", "v1beta1", "capacitybuffers", "CapacityBuffer", True)
 
 _KNOWN: Final = {
     (resource.api_version, resource.kind): resource

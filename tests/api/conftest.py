@@ -37,7 +37,8 @@ def _crd_dir() -> Path:
 
 
 def _published_crd(plural: str) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load((_crd_dir() / f"karpenter.sh_{plural}.yaml").read_text())
+    (path,) = _crd_dir().glob(f"*_{plural}.yaml")
+    document: dict[str, Any] = yaml.safe_load(path.read_text())
     return document
 
 

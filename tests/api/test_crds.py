@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from autonodes.api.crds import KINDS, crd, crds
+from autonodes.api.capacitybuffer import CapacityBuffer
+from autonodes.api.crds import KINDS, OTHERS, crd, crds, other_crds
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodeoverlay import NodeOverlay
 from autonodes.api.nodepool import NodePool
@@ -56,9 +57,9 @@ def fields(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, node
 
 
-@pytest.mark.parametrize("kind", [NodePool, NodeClaim, NodeOverlay])
+@pytest.mark.parametrize("kind", [NodePool, NodeClaim, NodeOverlay, CapacityBuffer])
 def test_every_field_is_as_karpenter_publishes_it(
-    published_crd: Peer, kind: type[NodePool | NodeClaim | NodeOverlay]
+    published_crd: Peer, kind: type[NodePool | NodeClaim | NodeOverlay | CapacityBuffer]
 ) -> None:
     ours, theirs = dict(fields(crd(kind))), dict(fields(published_crd(kind.plural)))
     different = {
@@ -73,9 +74,9 @@ def test_the_comparison_is_not_empty(published_crd: Peer) -> None:
     assert len(dict(fields(published_crd("nodepools")))) > 150
 
 
-@pytest.mark.parametrize("plural", ["nodepools", "nodeclaims", "nodeoverlays"])
+@pytest.mark.parametrize("plural", ["nodepools", "nodeclaims", "nodeoverlays", "capacitybuffers"])
 def test_no_description_is_copied(published_crd: Peer, plural: str) -> None:
-    (ours,) = (each for each in crds() if each["spec"]["names"]["plural"] == plural)
+    (ours,) = (each for each in [*crds(), *other_crds()] if each["spec"]["names"]["plural"] == plural)
     theirs = {" ".join(text.split()) for text in _descriptions(published_crd(plural))}
     assert theirs.isdisjoint(_descriptions(ours))
 
@@ -92,7 +93,7 @@ def _descriptions(node: Any) -> Iterator[str]:
             yield from _descriptions(child)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *OTHERS])
 def test_every_field_says_what_it_is_for(kind: type[NodePool]) -> None:
     schema = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     silent = list(_undescribed(schema["properties"]["spec"], "spec"))

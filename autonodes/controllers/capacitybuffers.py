@@ -1,0 +1,286 @@
+"""CapacityBuffers: room for pods to come, as pods that only the planner sees (`autonodes.core.headroom`).
+
+Each buffer is resolved to a pod (from its PodTemplate, or from the workload that it names) and a number; both are
+looked up again every half minute, for neither is watched. What was found stands in its ``ReadyForProvisioning``
+condition, and what the last plan made of it in ``Provisioning``.
+
+The kind is not this project's. Where the cluster does not have it there are no buffers, and it is looked for once a
+minute; what can't be heard about buffers keeps nothing else from being decided. But until each buffer has been looked
+at once, `settled` is False, and no empty node should be given back: it may be somebody's headroom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from autonodes.api.capacitybuffer import ACTIVE, PROVISIONING, READY_FOR_PROVISIONING, CapacityBuffer
+from autonodes.api.conditions import Condition, ConditionStatus, set_condition
+from autonodes.controllers.workqueue import WorkQueue
+from autonodes.core.clock import Clock
+from autonodes.core.errors import ConfigError
+from autonodes.core.headroom import buffer_size, headroom
+from autonodes.core.model import Plan, Pod
+from autonodes.core.quantities import parse_resources
+from autonodes.kube.cache import Cache, Change
+from autonodes.kube.client import KubeClient, Object
+from autonodes.kube.decoding import decode_pod
+from autonodes.kube.errors import ApiError, NotFoundError
+from autonodes.kube.resources import (
+    CAPACITYBUFFERS,
+    CRDS,
+    DEPLOYMENTS,
+    PODTEMPLATES,
+    REPLICASETS,
+    STATEFULSETS,
+    Resource,
+)
+
+log = logging.getLogger(__name__)
+
+_ABSENT: Final = 60.0
+"""Seconds between two looks for the kind where it is missing."""
+
+_RESYNC: Final = 30.0
+"""Seconds between two looks at a buffer's template and workload."""
+
+_SCALABLE: Final[Mapping[str, Resource]] = {each.kind: each for each in (DEPLOYMENTS, STATEFULSETS, REPLICASETS)}
+
+_Verdict = tuple[ConditionStatus, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a buffer refers to.
+
+    :param template: pod template, as JSON
+    :param scale: pods of the workload; None for a PodTemplate
+    """
+
+    template: Object
+    scale: int | None = None
+    status: tuple[tuple[str, Any], ...] = (("podTemplateRef", None), ("podTemplateGeneration", None))
+
+
+class _UnresolvedError(Exception):
+    """:param reason: for the condition"""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CapacityBuffers:
+    """Also for somebody who only looks: see `look_once`."""
+
+    def __init__(self, client: KubeClient, clock: Clock) -> None:
+        self._client, self._clock = client, clock
+        self._callbacks: list[Callable[[], None]] = []
+        self._cache: Cache[CapacityBuffer] = Cache(client, CAPACITYBUFFERS, _decode, clock)
+        self._cache.subscribe(self._buffer_changed)
+        self._queue = WorkQueue("CapacityBuffer", self._look, clock, resync=_RESYNC)
+        self._pods: dict[str, tuple[Pod, ...]] = {}
+        self._seen: set[str] = set()
+        self._provisioning: dict[str, _Verdict] = {}
+        self._absent = False
+
+    def subscribe(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when room is wanted for other pods than before."""
+        self._callbacks.append(callback)
+
+    @property
+    def settled(self) -> bool:
+        """Whether each buffer has been looked at, so that `pods` is all of it."""
+        return self._absent or (self._cache.is_synced and self._seen.issuperset(self._cache.items))
+
+    def pods(self) -> tuple[Pod, ...]:
+        """Those that room is wanted for."""
+        return tuple(pod for key in sorted(self._pods) for pod in self._pods[key])
+
+    def planned(self, plan: Plan, nodes: Iterable[str]) -> None:
+        """Tell the buffers what a plan made of their pods.
+
+        :param nodes: the names of those that exist
+        """
+        there, bought = set(nodes), {uid for purchase in plan.purchases for uid in purchase.pods}
+        for key, pods in self._pods.items():
+            fates: Counter[str] = Counter(
+                "new" if pod.uid in bought else "existing" if plan.placements.get(pod.uid) in there else "waiting"
+                for pod in pods
+            )
+            verdict = _verdict(fates, len(pods))
+            if pods and self._provisioning.get(key) != verdict:
+                self._provisioning[key] = verdict
+                self._queue.add(key)
+
+    async def look_once(self) -> None:
+        """Find out about all of them and write nothing; for somebody who does not lead.
+
+        :raises ApiError: it can't be known
+        """
+        found = await self._client.list(CAPACITYBUFFERS) if await self._is_served() else []
+        for buffer in map(CapacityBuffer.from_api, found):
+            if buffer.spec.provisioning_strategy == ACTIVE:
+                with contextlib.suppress(_UnresolvedError):
+                    self._keep(f"{buffer.metadata.namespace}/{buffer.name}", _pods(buffer, await self._find(buffer)))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            tasks.create_task(self._queue.run())
+
+    async def _follow(self) -> None:
+        while not await self._is_served():
+            self._absent = True
+            await self._clock.sleep(_ABSENT)
+        self._absent = False
+        await self._cache.run()
+
+    async def _is_served(self) -> bool:
+        try:
+            definition = await self._client.get(CRDS, str(CAPACITYBUFFERS))
+        except ApiError:
+            return False
+        return any(
+            each["name"] == CAPACITYBUFFERS.version and each["served"] for each in definition["spec"]["versions"]
+        )
+
+    def _buffer_changed(self, change: Change[CapacityBuffer]) -> None:
+        if change.old is None or change.new is None or change.old.spec != change.new.spec:
+            self._queue.add(change.key)
+
+    async def _look(self, key: str) -> None:
+        namespace, _, name = key.partition("/")
+        try:
+            buffer = CapacityBuffer.from_api(await self._client.get(CAPACITYBUFFERS, name, namespace))
+        except NotFoundError:
+            self._queue.forget(key)
+            self._provisioning.pop(key, None)
+            self._keep(key, ())
+            return
+        if buffer.spec.provisioning_strategy != ACTIVE:
+            self._keep(key, ())
+            return
+        await self._resolve(key, buffer)
+
+    async def _resolve(self, key: str, buffer: CapacityBuffer) -> None:
+        try:
+            found = await self._find(buffer)
+            pods = _pods(buffer, found)
+        except _UnresolvedError as error:
+            self._keep(key, ())
+            await self._show(buffer, {READY_FOR_PROVISIONING: ("False", error.reason, str(error))}, {})
+            return
+        self._keep(key, pods)
+        verdicts: dict[str, _Verdict] = {READY_FOR_PROVISIONING: ("True", "Resolved", "")}
+        if not pods:
+            verdicts[PROVISIONING] = "False", "BufferEmpty", "there is nothing to keep room for"
+        elif key in self._provisioning:
+            verdicts[PROVISIONING] = self._provisioning[key]
+        await self._show(buffer, verdicts, {**dict(found.status), "replicas": len(pods)})
+
+    def _keep(self, key: str, pods: tuple[Pod, ...]) -> None:
+        changed = self._pods.get(key, ()) != pods
+        self._pods[key] = pods
+        if not pods:
+            del self._pods[key]
+        self._seen.add(key)
+        if changed:
+            for callback in self._callbacks:
+                callback()
+
+    async def _find(self, buffer: CapacityBuffer) -> _Found:
+        """:raises _UnresolvedError: there is no such thing
+        :raises ApiError: it can't be known
+        """
+        template, workload, namespace = (
+            buffer.spec.pod_template_ref,
+            buffer.spec.scalable_ref,
+            buffer.metadata.namespace,
+        )
+        if template is not None:
+            body = await self._get(PODTEMPLATES, template.name, namespace, "PodTemplateNotFound")
+            status = (
+                ("podTemplateRef", {"name": template.name}),
+                ("podTemplateGeneration", body["metadata"].get("generation")),
+            )
+            return _Found(body["template"], None, status)
+        if workload is None:
+            raise _UnresolvedError("ResolutionFailed", "give podTemplateRef or scalableRef")
+        resource = _SCALABLE.get(workload.kind) if workload.api_group in (None, "", "apps") else None
+        if resource is None:
+            listed = ", ".join(sorted(_SCALABLE))
+            raise _UnresolvedError("ResolutionFailed", f"scalableRef.kind {workload.kind}: known are {listed} of apps")
+        body = await self._get(resource, workload.name, namespace, "ScalableRefNotFound")
+        scale = body["spec"].get("replicas")
+        return _Found(body["spec"]["template"], 1 if scale is None else scale)
+
+    async def _get(self, resource: Resource, name: str, namespace: str | None, reason: str) -> Object:
+        try:
+            return await self._client.get(resource, name, namespace)
+        except NotFoundError:
+            raise _UnresolvedError(reason, f"{resource.kind} {name} does not exist in this namespace") from None
+
+    async def _show(self, buffer: CapacityBuffer, verdicts: Mapping[str, _Verdict], status: Mapping[str, Any]) -> None:
+        conditions: tuple[Condition, ...] = buffer.status.conditions
+        for type_, (value, reason, message) in verdicts.items():
+            conditions = set_condition(
+                conditions,
+                type_,
+                value,
+                now=self._clock.now(),
+                reason=reason,
+                message=message,
+                observed_generation=buffer.metadata.generation,
+            )
+        shown = {**status, "provisioningStrategy": buffer.spec.provisioning_strategy}
+        before = buffer.status.model_dump(mode="json", by_alias=True)
+        if conditions == buffer.status.conditions and all(before.get(name) == value for name, value in shown.items()):
+            return
+        listed = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions]
+        metadata = {"uid": buffer.metadata.uid, "resourceVersion": buffer.metadata.resource_version}
+        await self._client.merge_patch(
+            CAPACITYBUFFERS,
+            buffer.name,
+            {"metadata": metadata, "status": {**shown, "conditions": listed}},
+            buffer.metadata.namespace,
+            subresource="status",
+        )
+
+
+def _decode(raw: bytes) -> CapacityBuffer:
+    return CapacityBuffer.from_api(msgspec.json.decode(raw))
+
+
+def _pods(buffer: CapacityBuffer, found: _Found) -> tuple[Pod, ...]:
+    namespace, uid = buffer.metadata.namespace or "", buffer.metadata.uid
+    metadata = {**(found.template.get("metadata") or {}), "name": buffer.name, "namespace": namespace, "uid": uid}
+    try:
+        shape = decode_pod(msgspec.json.encode({"metadata": metadata, "spec": found.template["spec"]}))
+        limits = parse_resources(buffer.spec.limits, path="spec.limits", capacity=True)
+    except (ConfigError, msgspec.ValidationError) as error:
+        raise _UnresolvedError("ResolutionFailed", str(error)) from error
+    count = buffer_size(
+        shape.requests,
+        replicas=buffer.spec.replicas,
+        percentage=buffer.spec.percentage,
+        scale=found.scale,
+        limits=limits,
+    )
+    return headroom(shape, namespace, buffer.name, uid, count)
+
+
+def _verdict(fates: Mapping[str, int], wanted: int) -> _Verdict:
+    there = fates.get("existing", 0)
+    if there == wanted:
+        return "True", "FitsExistingCapacity", f"there is room for all {wanted}"
+    message = f"there is room for {there} of {wanted}; nodes are bought for {fates.get('new', 0)}"
+    return "False", "RequiresNewCapacity", message
