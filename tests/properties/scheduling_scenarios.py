@@ -1,0 +1,242 @@
+"""Small clusters and pods that wait in them, as Kubernetes writes them: few values of everything, so that constraints
+meet. The same seed draws the same scenario."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from autonodes.core.labels import ARCH, CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, OS, ZONE
+from autonodes.core.model import InstanceType, NodePool, Offering, Plan, Purchase, Snapshot, Taint
+from autonodes.core.quantities import format_resources
+from autonodes.core.requirements import Requirements
+from autonodes.kube.decoding import decode_node, decode_pod
+
+Manifest = dict[str, Any]
+
+GI: Final = 2**30
+TEAM: Final = "example.com/team"
+SIZE: Final = "example.com/size"
+ZONES: Final = ("z1", "z2", "z3")
+APPS: Final = ("a", "b", "c")
+OTHER: Final = {"other": "yes"}
+"""Labels of the second namespace."""
+
+
+def _instance_type(cores: int) -> InstanceType:
+    return InstanceType(
+        name=f"cores-{cores}",
+        requirements=Requirements.from_labels({ARCH: "amd64", OS: "linux", SIZE: str(cores)}),
+        capacity={"cpu": cores * 1000, "memory": 2 * cores * GI, "pods": 5 * cores},
+        overhead={"cpu": 100},
+        offerings=tuple(
+            Offering(zone=zone, capacity_type=kind, price=cores * (0.05 if kind == "spot" else 0.1))
+            for zone in ZONES
+            for kind in (("on-demand", "spot") if zone != "z3" else ("on-demand",))
+        ),
+    )
+
+
+TYPES: Final = tuple(map(_instance_type, (2, 4, 8)))
+POOLS: Final = (
+    NodePool(name="general", requirements=Requirements.from_labels({OS: "linux"}), weight=1),
+    NodePool(
+        name="team",
+        requirements=Requirements.from_labels({OS: "linux", TEAM: "a"}),
+        labels={TEAM: "a"},
+        taints=(Taint("team", "a"),),
+    ),
+)
+
+
+@dataclass
+class Scenario:
+    """:param namespaces: name → labels
+    :param nodes: that are there, as they are to be created
+    :param running: pods that are bound to them
+    """
+
+    namespaces: Mapping[str, Mapping[str, str]]
+    nodes: list[Manifest] = field(default_factory=list)
+    running: list[Manifest] = field(default_factory=list)
+    waiting: list[Manifest] = field(default_factory=list)
+
+    def snapshot(self) -> Snapshot:
+        unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+        waiting = ({**pod, "status": {"phase": "Pending", "conditions": [unschedulable]}} for pod in self.waiting)
+        running = ({**pod, "status": {"phase": "Running"}} for pod in self.running)
+        return Snapshot(
+            now=0.0,
+            pods=tuple(decode_pod(_encoded(_with_uid(pod))) for pod in (*running, *waiting)),
+            nodes=tuple(decode_node(_encoded(_with_uid(node))) for node in self.nodes),
+            claims=(),
+            pools=POOLS,
+            instance_types={pool.name: TYPES for pool in POOLS},
+            namespaces=self.namespaces,
+        )
+
+
+def _encoded(manifest: Manifest) -> bytes:
+    return json.dumps(manifest).encode()
+
+
+def _with_uid(manifest: Manifest) -> Manifest:
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "uid": metadata["name"]}}
+
+
+def bought_node(name: str, purchase: Purchase) -> Manifest:
+    """The cheapest machine that a purchase may become, as its kubelet shows it."""
+    type_name, zone, capacity_type, _ = purchase.candidates[0]
+    pool = next(each for each in POOLS if each.name == purchase.pool)
+    instance_type = next(each for each in TYPES if each.name == type_name)
+    labels = {
+        **instance_type.requirements.labels(),
+        **pool.labels,
+        INSTANCE_TYPE: type_name,
+        ZONE: zone,
+        CAPACITY_TYPE: capacity_type,
+        NODE_POOL: pool.name,
+    }
+    return _node(name, labels, pool.taints, instance_type.allocatable)
+
+
+def targets(plan: Plan) -> tuple[dict[str, str], list[Manifest]]:
+    """Pod → node of a plan, and the nodes to create for it."""
+    places = {str(uid): name for uid, name in plan.placements.items()}
+    nodes = []
+    for number, purchase in enumerate(plan.purchases):
+        name = f"bought-{number}"
+        nodes.append(bought_node(name, purchase))
+        places.update({str(uid): name for uid in purchase.pods})
+    return places, nodes
+
+
+def _node(name: str, labels: Mapping[str, str], taints: tuple[Taint, ...], room: Mapping[str, int]) -> Manifest:
+    shown = format_resources(room)
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {**labels, HOSTNAME: name}},
+        "spec": {"taints": [{"key": each.key, "value": each.value, "effect": each.effect} for each in taints]},
+        "status": {"capacity": shown, "allocatable": shown, "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+def draw(seed: int, namespaces: tuple[str, str]) -> Scenario:
+    """:param namespaces: names of two; the second one is `OTHER`"""
+    chance = random.Random(seed)  # noqa: S311 -- scenarios, not secrets
+    scenario = Scenario(namespaces={namespaces[0]: {}, namespaces[1]: OTHER})
+    for number in range(chance.randint(0, 2)):
+        labels = {ARCH: "amd64", OS: "linux", SIZE: "4", ZONE: chance.choice(ZONES), CAPACITY_TYPE: "on-demand"}
+        scenario.nodes.append(_node(f"old-{number}", labels, (), TYPES[1].allocatable))
+    for number in range(chance.randint(2, 5)):
+        scenario.waiting.extend(_replicas(f"set-{number}", chance, namespaces))
+    for number, node in enumerate(scenario.nodes):
+        (pod,) = _replicas(f"running-{number}", chance, namespaces, count=1)
+        pod["spec"] = {**pod["spec"], "nodeName": node["metadata"]["name"]}
+        scenario.running.append(pod)
+    return scenario
+
+
+def _replicas(
+    name: str, chance: random.Random, namespaces: tuple[str, str], *, count: int | None = None
+) -> list[Manifest]:
+    """Pods of one template."""
+    app = chance.choice(APPS)
+    namespace = chance.choices(namespaces, (3, 1))[0]
+    requests = {
+        "cpu": chance.choice(("0", "100m", "500m", "1", "1500m")),
+        "memory": chance.choice(("0", "256Mi", "1Gi")),
+    }
+    container: Manifest = {"name": "main", "image": "none", "resources": {"requests": requests}}
+    if chance.random() < 0.15:
+        container["ports"] = [{"containerPort": 80, "hostPort": chance.choice((80, 81))}]
+    spec: Manifest = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    for chapter in (_tolerations, _selector, _affinity, _spread):
+        spec.update(chapter(app, chance))
+    labels = {"app": app, "revision": chance.choice("12")}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"{name}-{number}", "namespace": namespace, "labels": labels},
+            "spec": spec,
+        }
+        for number in range(count or chance.randint(1, 6))
+    ]
+
+
+def _tolerations(_: str, chance: random.Random) -> Manifest:
+    if chance.random() < 0.7:
+        return {}
+    return {"tolerations": [chance.choice(({"key": "team", "operator": "Exists"}, {"key": "team", "value": "a"}))]}
+
+
+def _selector(_: str, chance: random.Random) -> Manifest:
+    if chance.random() < 0.8:
+        return {}
+    return {"nodeSelector": chance.choice(({ZONE: "z2"}, {CAPACITY_TYPE: "on-demand"}, {OS: "linux"}))}
+
+
+def _affinity(app: str, chance: random.Random) -> Manifest:
+    found: Manifest = {}
+    if chance.random() < 0.25:
+        terms = [{"matchExpressions": [chance.choice(_EXPRESSIONS)]} for _ in range(chance.randint(1, 2))]
+        found["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    for kind, share in (("podAffinity", 0.25), ("podAntiAffinity", 0.3)):
+        if chance.random() < share:
+            found[kind] = {"requiredDuringSchedulingIgnoredDuringExecution": [_pod_term(app, chance)]}
+    return {"affinity": found} if found else {}
+
+
+_EXPRESSIONS: Final[tuple[Manifest, ...]] = (
+    {"key": ZONE, "operator": "NotIn", "values": ["z1"]},
+    {"key": TEAM, "operator": "DoesNotExist"},
+    {"key": TEAM, "operator": "Exists"},
+    {"key": SIZE, "operator": "Gt", "values": ["2"]},
+    {"key": SIZE, "operator": "Lt", "values": ["8"]},
+    {"key": CAPACITY_TYPE, "operator": "In", "values": ["spot"]},
+)
+
+
+def _pod_term(app: str, chance: random.Random) -> Manifest:
+    """Mostly about its own kind: what is near something that is not there can't be placed."""
+    selected = app if chance.random() < 0.8 else chance.choice(APPS)
+    term: Manifest = {
+        "topologyKey": chance.choice((ZONE, HOSTNAME, HOSTNAME, CAPACITY_TYPE)),
+        "labelSelector": {"matchLabels": {"app": selected}},
+    }
+    if chance.random() < 0.2:
+        term["namespaceSelector"] = chance.choice(({}, {"matchLabels": OTHER}))
+    if chance.random() < 0.1:
+        term["matchLabelKeys"] = ["revision"]
+    return term
+
+
+def _spread(app: str, chance: random.Random) -> Manifest:
+    if chance.random() < 0.5:
+        return {}
+    return {"topologySpreadConstraints": list(_constraints(app, chance))}
+
+
+def _constraints(app: str, chance: random.Random) -> Iterator[Manifest]:
+    for key in chance.sample((ZONE, HOSTNAME, CAPACITY_TYPE), chance.choice((1, 1, 2))):
+        selected = app if chance.random() < 0.8 else chance.choice(APPS)
+        constraint: Manifest = {
+            "maxSkew": chance.choice((1, 1, 2)),
+            "topologyKey": key,
+            "whenUnsatisfiable": chance.choice(("DoNotSchedule", "DoNotSchedule", "ScheduleAnyway")),
+            "labelSelector": {"matchLabels": {"app": selected}},
+        }
+        if constraint["whenUnsatisfiable"] == "DoNotSchedule" and chance.random() < 0.2:
+            constraint["minDomains"] = 2
+        if chance.random() < 0.2:
+            constraint["matchLabelKeys"] = ["revision"]
+        if chance.random() < 0.3:
+            constraint["nodeAffinityPolicy"] = chance.choice(("Honor", "Ignore"))
+            constraint["nodeTaintsPolicy"] = chance.choice(("Honor", "Ignore"))
+        yield constraint

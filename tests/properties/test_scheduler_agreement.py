@@ -1,0 +1,114 @@
+"""What the planner predicts the real kube-scheduler accepts, whatever constraints pods have.
+
+For each scenario the plan's machines are created as Nodes, and its pods one after another, each nominated to the node
+that the plan gave it, so that kube-scheduler tries that node before any other. A pod that it put elsewhere, or left
+pending, is taken back and tried again after the others: an order in which all are accepted is enough, as the planner
+promises a state and not an order. When a whole round brings no pod home, planner and scheduler disagree.
+
+Limits: the opposite (a pod that the planner gives up, though the scheduler would place it) is not looked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from autonodes.core.planner import plan
+from autonodes.kube.client import KubeClient
+from autonodes.kube.errors import NotFoundError
+from autonodes.kube.resources import NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource
+from controlplane import RunningControlPlane, control_plane
+from properties.plancheck import violations
+from properties.scheduling_scenarios import Manifest, Scenario, draw, targets
+
+SEEDS = range(10)
+GATE = {"name": "test/wait"}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPlane]:
+    with control_plane(tmp_path_factory.mktemp("plane"), with_scheduler=True) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(plane: RunningControlPlane) -> AsyncIterator[KubeClient]:
+    async with KubeClient.from_kubeconfig(plane.kubeconfig) as client:
+        yield client
+        for resource in (PODS, NODES):
+            for body in await client.list(resource):
+                await _delete(client, resource, body)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_the_scheduler_accepts_every_placement(client: KubeClient, seed: int) -> None:
+    scenario = draw(seed, (f"first-{seed}", f"second-{seed}"))
+    snapshot = scenario.snapshot()
+    found = plan(snapshot)
+    assert violations(snapshot, found) == []
+    places, bought = targets(found)
+    await _create(client, scenario, bought)
+    waiting = [pod for pod in scenario.waiting if pod["metadata"]["name"] in places]
+    refused = await _place(client, waiting, places)
+    assert not refused, json.dumps(refused, indent=1)
+
+
+async def _create(client: KubeClient, scenario: Scenario, bought: list[Manifest]) -> None:
+    for name, labels in scenario.namespaces.items():
+        await client.create(NAMESPACES, {"metadata": {"name": name, "labels": dict(labels)}})
+        await client.create(SERVICEACCOUNTS, {"metadata": {"name": "default", "namespace": name}})
+    for node in (*scenario.nodes, *bought):
+        await client.create(NODES, node)
+        taints = {"spec": {"taints": node["spec"]["taints"]}}  # without the one that admission adds
+        await client.merge_patch(NODES, node["metadata"]["name"], taints)
+    for pod in scenario.running:
+        await client.create(PODS, pod, pod["metadata"]["namespace"])
+
+
+async def _place(client: KubeClient, pods: list[Manifest], places: dict[str, str]) -> list[Manifest]:
+    """What the scheduler does not accept: pod, node, and what became of it instead."""
+    while pods:
+        refused = [(pod, why) for pod in pods if (why := await _attempt(client, pod, places[pod["metadata"]["name"]]))]
+        if len(refused) == len(pods):
+            return [{"pod": pod, "node": places[pod["metadata"]["name"]], "instead": why} for pod, why in refused]
+        pods = [pod for pod, _ in refused]
+    return []
+
+
+async def _attempt(client: KubeClient, pod: Manifest, node: str) -> str:
+    """Why the scheduler did not put a pod onto a node, "" if it did; then it is not there."""
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    gated = {**pod, "spec": {**pod["spec"], "schedulingGates": [GATE]}}
+    await client.create(PODS, gated, namespace)
+    nominated = {"status": {"nominatedNodeName": node}}
+    await client.merge_patch(PODS, name, nominated, namespace, subresource="status")
+    await client.merge_patch(PODS, name, {"spec": {"schedulingGates": []}}, namespace)
+    outcome = await _outcome(client, name, namespace)
+    if outcome == node:
+        return ""
+    await _delete(client, PODS, pod)
+    return outcome
+
+
+async def _outcome(client: KubeClient, name: str, namespace: str) -> str:
+    """The node that it was bound to, or what keeps it from all."""
+    async with asyncio.timeout(20):
+        while True:
+            pod = await client.get(PODS, name, namespace)
+            if bound := pod["spec"].get("nodeName"):
+                return str(bound)
+            for condition in pod["status"].get("conditions") or ():
+                if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+                    return str(condition["message"])
+            await asyncio.sleep(0.01)
+
+
+async def _delete(client: KubeClient, resource: Resource, body: Manifest) -> None:
+    metadata = body["metadata"]
+    with contextlib.suppress(NotFoundError):
+        await client.delete(resource, metadata["name"], metadata.get("namespace"), grace_period=0)
