@@ -43,7 +43,7 @@ from autonodes.api.scheduling import (
 )
 from autonodes.core import labels, model
 from autonodes.core.cron import Schedule
-from autonodes.core.errors import ScheduleError
+from autonodes.core.errors import ConfigError, ScheduleError
 from autonodes.core.money import annotated_limit
 from autonodes.core.quantities import parse_resources
 
@@ -55,6 +55,9 @@ NODE_CLASS_READY: Final = "NodeClassReady"
 NODE_REGISTRATION_HEALTHY: Final = "NodeRegistrationHealthy"
 READY_DEPENDENTS: Final = (VALIDATION_SUCCEEDED, NODE_CLASS_READY)
 """The conditions that add up to a pool's ``Ready``."""
+
+MOST_PLANNING: Final = 60
+"""Seconds that a pool may let a plan take: pods wait for it."""
 
 DisruptionReason = Literal["Underutilized", "Empty", "Drifted"]
 ConsolidationPolicy = Literal["WhenEmpty", "WhenEmptyOrUnderutilized", "Balanced"]
@@ -278,6 +281,14 @@ class NodePool(CustomResource):
         going = self.metadata.deletion_timestamp is not None or self.spec.replicas is not None
         return is_true(self.status.conditions, READY) and not going
 
+    def _planning_deadline(self) -> float:
+        text = self.metadata.annotations.get(labels.PLANNING_DEADLINE, "0s")
+        path = f"metadata.annotations[{labels.PLANNING_DEADLINE}]"
+        deadline = seconds(text, path=path)
+        if deadline is None or not 0 <= deadline <= MOST_PLANNING:
+            raise ConfigError(path, text, f"write a duration of at most {MOST_PLANNING} seconds, such as 5s")
+        return deadline
+
     def _static_fields(self) -> dict[str, Any]:
         template = self.spec.template
         fields = {
@@ -309,6 +320,7 @@ class NodePool(CustomResource):
             annotations=template.metadata.annotations,
             taints=tuple(taint.to_model() for taint in template.spec.taints),
             startup_taints=tuple(taint.to_model() for taint in template.spec.startup_taints),
+            planning_deadline=self._planning_deadline(),
             limits={
                 **parse_resources(spec.limits, path="spec.limits", capacity=True),
                 **annotated_limit(self.metadata.annotations),

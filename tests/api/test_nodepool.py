@@ -135,3 +135,14 @@ def test_annotations_limit_what_its_nodes_may_cost() -> None:
 def test_an_annotation_that_says_no_number_of_dollars_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"max-hourly-cost\]: '\$5': write dollars"):
         from_api(pool(), annotations={"autonodes.io/max-hourly-cost": "$5"}).to_model()
+
+
+def test_an_annotation_gives_a_plan_time() -> None:
+    assert from_api(pool()).to_model().planning_deadline == 0
+    assert from_api(pool(), annotations={"autonodes.io/planning-deadline": "1m"}).to_model().planning_deadline == 60
+
+
+@pytest.mark.parametrize("text", ["soon", "Never", "2m", "-1s", "5"])
+def test_a_planning_deadline_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="planning-deadline"):
+        from_api(pool(), annotations={"autonodes.io/planning-deadline": text}).to_model()
