@@ -24,10 +24,23 @@ MOST_TYPES: Final = 60
 """Instance types in a claim; Karpenter's number, which keeps the object and a cloud's fleet request small."""
 
 
-class _Claimed(NamedTuple):
+class _Node(NamedTuple):
+    """:param asked: the labels that its pods ask for
+    :param suitable: the rows that will do, whether they can be bought or not
+    """
+
+    pool: str
+    open: Requirements
+    asked: frozenset[str]
+    suitable: int
+
+
+class _Choice(NamedTuple):
+    """What claims say that leave the same rows to choose from."""
+
     requirements: Requirements
-    requests: Resources
     candidates: tuple[tuple[str, str, str, float], ...]
+    daemons: Resources
     largest: Resources
 
 
@@ -37,6 +50,7 @@ class Purchases:
     def __init__(self, catalog: Catalog, ledger: Ledger) -> None:
         self._catalog = catalog
         self._ledger = ledger
+        self._choices: dict[object, _Choice] = {}
 
     def write(self, bins: Iterable[Bin]) -> tuple[Purchase, ...]:
         """One purchase a node, in the order of the pods that opened them; pods are dealt out in their shapes' order."""
@@ -48,31 +62,35 @@ class Purchases:
         return tuple(purchase for bin_ in ordered for purchase in self._nodes(bin_, queues))
 
     def _nodes(self, bin_: Bin, queues: Mapping[Shape, Iterator[PodUID]]) -> Iterator[Purchase]:
-        written: dict[int, _Claimed] = {}
+        planned = self._catalog.rows[bin_.row]
+        asked = frozenset().union(*(shape.keys for shape in bin_.counts))
         for _ in range(bin_.copies):
-            allowed = self._ledger.instead_of(self._catalog.rows[bin_.row])
-            if allowed not in written:
-                written[allowed] = self._claimed(bin_, allowed)
-            claimed = written[allowed]
-            self._ledger.charge_the_largest(self._catalog.rows[bin_.row], claimed.largest)
-            pods = tuple(next(queues[shape]) for shape, count in bin_.counts.items() for _ in range(count))
+            choice = self._choice(bin_, asked, self._ledger.instead_of(planned))
+            self._ledger.charge_the_largest(planned, choice.largest)
             yield Purchase(
                 pool=bin_.pool,
-                pods=pods,
-                requirements=claimed.requirements,
-                requests=claimed.requests,
-                candidates=claimed.candidates,
+                pods=tuple(next(queues[shape]) for shape, count in bin_.counts.items() for _ in range(count)),
+                requirements=choice.requirements,
+                requests=add(bin_.load, choice.daemons),
+                candidates=choice.candidates,
             )
 
-    def _claimed(self, bin_: Bin, allowed: int) -> _Claimed:
-        holding = self._catalog.holding(bin_.load, bin_.rows & self._catalog.buyable & allowed)
-        rows = self._closed(self._cheapest_types(holding), bin_)
+    def _choice(self, bin_: Bin, asked: frozenset[str], allowed: int) -> _Choice:
+        """Nodes differ in their loads much more than in the machines that will do, so choices are kept."""
+        suitable = bin_.rows & self._catalog.with_room(bin_.load)
+        holding = self._catalog.holding(bin_.load, suitable & self._catalog.buyable & allowed)
+        key = (bin_.pool, bin_.open, asked, suitable, holding)
+        if key not in self._choices:
+            self._choices[key] = self._made(_Node(bin_.pool, bin_.open, asked, suitable), holding)
+        return self._choices[key]
+
+    def _made(self, node: _Node, holding: int) -> _Choice:
+        rows = self._closed(self._cheapest_types(holding), node)
         listed = list(self._catalog.select(rows))
-        daemons = greatest(subtract(row.type.allocatable, row.room) for row in listed)
-        return _Claimed(
-            self._requirements(bin_, rows),
-            add(bin_.load, daemons),
+        return _Choice(
+            self._requirements(node, rows),
             tuple((row.type.name, row.offering.zone, row.offering.capacity_type, row.price) for row in listed),
+            greatest(subtract(row.type.allocatable, row.room) for row in listed),
             greatest(row.cost for row in listed),
         )
 
@@ -85,27 +103,25 @@ class Purchases:
                 kept |= 1 << index
         return kept
 
-    def _closed(self, rows: int, bin_: Bin) -> int:
+    def _closed(self, rows: int, node: _Node) -> int:
         """As many of the rows, the cheapest first, as leave no combination of theirs that would not do."""
-        if self._every_combination_will_do(rows, bin_):
+        if self._every_combination_will_do(rows, node):
             return rows
         kept = 0
         for index in bits(rows):
-            if self._every_combination_will_do(kept | 1 << index, bin_):
+            if self._every_combination_will_do(kept | 1 << index, node):
                 kept |= 1 << index
         return kept
 
-    def _every_combination_will_do(self, rows: int, bin_: Bin) -> bool:
-        combinations = self._catalog.labels.satisfying(bin_.pool, self._requirements(bin_, rows))
-        return not combinations & ~(bin_.rows & self._catalog.with_room(bin_.load))
+    def _every_combination_will_do(self, rows: int, node: _Node) -> bool:
+        return not self._catalog.labels.satisfying(node.pool, self._requirements(node, rows)) & ~node.suitable
 
-    def _requirements(self, bin_: Bin, rows: int) -> Requirements:
+    def _requirements(self, node: _Node, rows: int) -> Requirements:
         """The pool's, and for every label that the rows decide or a pod asks for, what it may be."""
-        pool = self._catalog.rows[bin_.row].pool
-        asked = {key for shape in bin_.counts for term in shape.terms for key in term}
+        pool = self._catalog.cheapest(rows).pool
         decided = (
             self._catalog.labels.values(pool.name, key, rows)
-            for key in sorted({INSTANCE_TYPE, ZONE, CAPACITY_TYPE, NODE_POOL} | asked)
+            for key in sorted({INSTANCE_TYPE, ZONE, CAPACITY_TYPE, NODE_POOL} | node.asked)
         )
         said = Requirements(requirement for requirement in decided if requirement is not None)
-        return pool.requirements.intersection(bin_.open, said)
+        return pool.requirements.intersection(node.open, said)

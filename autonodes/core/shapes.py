@@ -45,6 +45,11 @@ class Shape:
         return (self.terms, self.tolerations)
 
     @cached_property
+    def keys(self) -> frozenset[str]:
+        """The labels that it asks for."""
+        return frozenset(key for term in self.terms for key in term)
+
+    @cached_property
     def devices(self) -> frozenset[str]:
         return frozenset(name for name in self.requests if "/" in name)
 
