@@ -9,9 +9,10 @@ from autonodes.cli.catalogs import Catalogue
 from autonodes.cli.documents import Document, File, documents, files
 from autonodes.cli.traces import is_trace, read_trace
 from autonodes.cli.workloads import Workloads, expand
-from autonodes.core.errors import AutonodesError, ConfigError
+from autonodes.core.errors import AutonodesError, ConfigError, InvalidDocumentError
 from autonodes.core.labels import CAPACITY_ON_DEMAND, CAPACITY_TYPE
 from autonodes.core.model import InstanceType, NodePool, Pod, PodUID, Snapshot
+from autonodes.core.overlays import contradictions, overlaid
 from autonodes.core.recording import KIND, Recording, decode
 from autonodes.core.requirements import Requirements
 from autonodes.core.sharing import shared
@@ -56,7 +57,8 @@ def read(paths: Sequence[str], catalogue: Catalogue | None, fallback: Catalogue)
         raise ConfigError("-f", len(recordings), "there are several recorded snapshots: give one")
     read_in = expand(found)
     read_in.pods += pods
-    snapshot = _merged(recordings[0].snapshot if recordings else None, read_in, catalogue, fallback)
+    base = recordings[0].snapshot if recordings else _EMPTY
+    snapshot = _merged(base, read_in, catalogue, fallback)
     names = {pod.uid: workload_of(pod) for pod in snapshot.pods}
     return Inputs(
         snapshot=snapshot,
@@ -78,18 +80,41 @@ def workload_of(pod: Pod) -> str:
     return f"{pod.namespace}/{name or owned or pod.name}"
 
 
-def _merged(recorded: Snapshot | None, found: Workloads, catalogue: Catalogue | None, fallback: Catalogue) -> Snapshot:
+_EMPTY = Snapshot(now=0.0, pods=(), nodes=(), claims=(), pools=(), instance_types={})
+
+
+def _merged(base: Snapshot, found: Workloads, catalogue: Catalogue | None, fallback: Catalogue) -> Snapshot:
     """What is given beside a recording comes on top of it: "what if these came, too"."""
-    base = recorded or Snapshot(now=0.0, pods=(), nodes=(), claims=(), pools=(), instance_types={})
     pools = tuple(found.pools) or base.pools or (default_pool((catalogue or fallback).default_pool),)
+    sold: dict[str, tuple[InstanceType, ...]] = {}
+    for pool in pools:
+        try:
+            sold[pool.name] = _sold(pool, base, catalogue, fallback)
+        except ConfigError as error:
+            found.faults.append(InvalidDocumentError(f"NodePool/{pool.name}", [error]))
+    pools = tuple(pool for pool in pools if pool.name in sold)
     return replace(
         base,
         pods=(*base.pods, *found.pods),
         nodes=(*base.nodes, *found.nodes),
         daemonsets=(*base.daemonsets, *found.daemonsets),
         pools=pools,
-        instance_types={pool.name: _sold(pool, base, catalogue, fallback) for pool in pools},
+        instance_types=_corrected(pools, sold, found),
+        groups=(*base.groups, *found.groups),
+        namespaces={**base.namespaces, **found.namespaces},
     )
+
+
+def _corrected(
+    pools: Sequence[NodePool], sold: Mapping[str, tuple[InstanceType, ...]], found: Workloads
+) -> dict[str, tuple[InstanceType, ...]]:
+    """What pools sell, by the NodeOverlays that contradict no other."""
+    refused = contradictions(found.overlays, pools, sold)
+    for name, rival in sorted(refused.items()):
+        error = ConfigError("spec.weight", None, f"{rival} has the same weight and changes the same: give one more")
+        found.faults.append(InvalidDocumentError(f"NodeOverlay/{name}", [error]))
+    holding = [overlay for overlay in found.overlays if overlay.name not in refused]
+    return {pool.name: overlaid(holding, pool, sold[pool.name]) if holding else sold[pool.name] for pool in pools}
 
 
 def default_pool(requirements: Requirements) -> NodePool:

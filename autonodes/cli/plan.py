@@ -7,6 +7,7 @@ provider.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import click
 
@@ -32,9 +33,17 @@ from autonodes.core.errors import ConfigError
     "your own. The default is ec2:us-east-1; a recorded snapshot brings its own.",
 )
 @click.option(
+    "--deadline",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=5.0,
+    show_default=True,
+    help="What the plan may take to become cheaper; 0 for the first answer.",
+)
+@click.option(
     "-o", "--output", type=click.Choice(["table", "json", "yaml", "html"]), default="table", show_default=True
 )
-def plan(paths: tuple[str, ...], catalog: str | None, output: str) -> int:
+def plan(paths: tuple[str, ...], catalog: str | None, deadline: float, output: str) -> int:
     """Show which nodes would be bought for these pods, and what they would cost.
 
     Nothing is contacted and nothing is bought. Workloads count with the pods that they ask for. NodePools among the
@@ -45,6 +54,7 @@ def plan(paths: tuple[str, ...], catalog: str | None, output: str) -> int:
     """
     from autonodes.cli import catalogs, inputs, planpage, planreport, plantable
     from autonodes.core import planner
+    from autonodes.core.proof import prove
     from autonodes.core.shapes import is_planned
 
     given = catalogs.open_catalogue(catalog) if catalog else None
@@ -55,8 +65,10 @@ def plan(paths: tuple[str, ...], catalog: str | None, output: str) -> int:
         remedy = "there is no pod in it that waits for a node"
         ignored = f" ({', '.join(found.passed_over)} is nothing that pods come from)" if found.passed_over else ""
         raise ConfigError("-f", " ".join(paths), remedy + ignored)
+    pools = tuple(replace(pool, planning_deadline=deadline) for pool in found.snapshot.pools)
+    found.snapshot = replace(found.snapshot, pools=pools)
     made = planner.plan(found.snapshot)
-    report = planreport.report(found, made, fallback.name)
+    report = planreport.report(found, made, prove(found.snapshot, made), fallback.name)
     if output == "table":
         plantable.show(report)
     elif output == "html":

@@ -71,6 +71,8 @@ def render(report: Report) -> str:
 def _cards(report: Report) -> Iterator[str]:
     yield _card(f"${report.cost:,.2f}", "an hour")
     yield _card(f"${report.cost * HOURS_A_MONTH:,.0f}", "a month")
+    if report.nodes:
+        yield _card(f"{report.proof.gap:.1%}", f"above the lower bound of ${report.proof.lower_bound:,.2f}")
     yield _card(f"{len(report.nodes):,}", "nodes to buy")
     yield _card(f"{report.pods - report.left:,}", f"of {report.pods:,} pods placed")
     if report.existing:
@@ -141,18 +143,23 @@ def _legend(nodes: Iterable[PlannedNode], hues: Mapping[str, float]) -> Iterator
 
 def _row(group: Group, measures: Sequence[_Measure], largest: Mapping[str, int], hues: Mapping[str, float]) -> str:
     node, count = group.first, len(group.nodes)
-    times = f'<span class="times">{count} × </span>' if count > 1 else ""  # noqa: RUF001 -- a page can show it
+    times = f'<span class="times">{count:,} × </span>' if count > 1 else ""  # noqa: RUF001 -- a page can show it
     lengths = _widths(node.allocatable, largest, measures)
     each = f"<small>${node.price:.4f} each</small>" if count > 1 else ""
     used = "".join(f'<span class="of-{measure.key}">{_of(node, measure)}</span>' for measure in measures)
     return (
-        f'<div class="node" title="{escape(node.why)}">'
+        f'<div class="node" title="{escape(_second(node))}">'
         f'<div class="what">{times}<b>{escape(node.instance_type)}</b>'
         f"<small>{escape(node.zone)} · {escape(node.capacity_type)} · {escape(node.pool)}</small></div>"
         f'<div class="chart"><div class="size" style="{lengths}"><div class="bar">'
         f'{"".join(_segments(node, measures, largest, hues))}</div></div><span class="used">{used}</span></div>'
         f'<div class="price">${group.price:,.4f}{each}</div></div>'
     )
+
+
+def _second(node: PlannedNode) -> str:
+    second = node.runner_up
+    return f"next best: {second.instance_type}, {second.why}" if second else "no other type would do"
 
 
 def _of(node: PlannedNode, measure: _Measure) -> str:
@@ -168,7 +175,7 @@ def _segments(
     whole = {measure.key: measure.amount(node.allocatable) for measure in measures}
     for name, load in sorted(node.loads.items(), key=lambda item: list(hues).index(item[0])):
         count = node.workloads[name]
-        label = f"{count} {_short(name)}" if count > 1 else _short(name)
+        label = f"{count} × {_short(name)}" if count > 1 else _short(name)  # noqa: RUF001 -- as above
         amounts = ", ".join(measure.text(measure.amount(load)) for measure in measures if measure.amount(load))
         tip = f"{name}: {count} pod{'' if count == 1 else 's'}, {amounts}"
         thin = load.get("cpu", 0) < _THIN * largest["cpu"]

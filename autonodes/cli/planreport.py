@@ -14,7 +14,8 @@ from typing import Any, Final
 from autonodes.cli.inputs import Inputs
 from autonodes.core.errors import AutonodesError
 from autonodes.core.model import InstanceType, Plan, PodUID, Purchase, Reason, Resources
-from autonodes.core.narration import by_reasons, runner_up, why_bought
+from autonodes.core.narration import by_reasons
+from autonodes.core.proof import Proof, RunnerUp
 from autonodes.core.quantities import format_resources
 from autonodes.core.resources import subtract
 
@@ -40,8 +41,7 @@ class PlannedNode:
     overhead: Resources
     allocatable: Resources
     requests: Resources
-    runner_up: tuple[str, str, str, float] | None
-    why: str
+    runner_up: RunnerUp | None
 
     def used(self, resource: str) -> float:
         """The share of the allocatable that is requested; 0 where there is nothing."""
@@ -51,13 +51,15 @@ class PlannedNode:
 
 @dataclass(frozen=True)
 class Report:
-    """:param nodes: to buy
+    """:param proof: what any plan would cost at least
+    :param nodes: to buy
     :param existing: name of a node that is there, or of a claim in flight → pods that will go there
     :param unplaced: reasons and the pods that they keep from having a node
     :param faults: what was left out
     """
 
     catalogue: str
+    proof: Proof
     nodes: Sequence[PlannedNode]
     existing: Mapping[str, Sequence[str]]
     unplaced: Sequence[tuple[tuple[Reason, ...], Sequence[str]]]
@@ -82,12 +84,15 @@ class Report:
             "nodes": len(self.nodes),
             "costPerHour": round(self.cost, _DIGITS),
             "costPerMonth": round(self.cost * HOURS_A_MONTH, 2),
+            "lowerBoundPerHour": round(self.proof.lower_bound, _DIGITS),
+            "gap": round(self.proof.gap, _DIGITS),
         }
         return {
             "apiVersion": "autonodes.io/v1alpha1",
             "kind": "Plan",
             "catalog": self.catalogue,
             "summary": summary,
+            "boundModels": list(self.proof.models),
             "nodes": [_node(node) for node in self.nodes],
             "existingNodes": [{"name": name, "pods": list(pods)} for name, pods in self.existing.items()],
             "unplaced": [
@@ -101,7 +106,7 @@ class Report:
         }
 
 
-def report(inputs: Inputs, plan: Plan, catalogue: str) -> Report:
+def report(inputs: Inputs, plan: Plan, proof: Proof, catalogue: str) -> Report:
     pods = {pod.uid: pod for pod in inputs.snapshot.pods}
     types = {(pool, each.name): each for pool, listed in inputs.snapshot.instance_types.items() for each in listed}
     requests = {uid: pod.requests for uid, pod in pods.items()}
@@ -111,7 +116,11 @@ def report(inputs: Inputs, plan: Plan, catalogue: str) -> Report:
         existing[target].append(names[uid])
     return Report(
         catalogue=catalogue,
-        nodes=[_planned(each, types, names, requests, inputs.workloads) for each in plan.purchases],
+        proof=proof,
+        nodes=[
+            _planned(each, second, types, names, requests, inputs.workloads)
+            for each, second in zip(plan.purchases, proof.runners_up, strict=True)
+        ],
         existing=existing,
         unplaced=[(reasons, [names[uid] for uid in uids]) for reasons, uids in by_reasons(plan.unplaced).items()],
         faults=inputs.faults,
@@ -122,6 +131,7 @@ def report(inputs: Inputs, plan: Plan, catalogue: str) -> Report:
 
 def _planned(
     purchase: Purchase,
+    second: RunnerUp | None,
     types: Mapping[tuple[str, str], InstanceType],
     names: Mapping[PodUID, str],
     requests: Mapping[PodUID, Resources],
@@ -141,8 +151,7 @@ def _planned(
         overhead=_rest(purchase.requests, loads.values()),
         allocatable=types[purchase.pool, name].allocatable,
         requests=purchase.requests,
-        runner_up=runner_up(purchase),
-        why=why_bought(purchase),
+        runner_up=second,
     )
 
 
@@ -176,17 +185,15 @@ def _node(node: PlannedNode) -> dict[str, Any]:
         "pods": list(node.pods),
         "workloads": dict(node.workloads),
         "runnerUp": _runner_up(node),
-        "why": node.why,
     }
 
 
 def _runner_up(node: PlannedNode) -> dict[str, Any] | None:
     if node.runner_up is None:
         return None
-    name, zone, capacity_type, price = node.runner_up
+    price = node.runner_up.price
     return {
-        "instanceType": name,
-        "zone": zone,
-        "capacityType": capacity_type,
-        "pricePerHour": round(price, _DIGITS),
+        "instanceType": node.runner_up.instance_type,
+        "pricePerHour": None if price is None else round(price, _DIGITS),
+        "why": node.runner_up.why,
     }

@@ -128,8 +128,8 @@ def _short(name: str) -> str:
 def _next_best(node: PlannedNode) -> str:
     if node.runner_up is None:
         return "none"
-    name, _, _, price = node.runner_up
-    return f"{name} +{price - node.price:.4f}"
+    name, price = node.runner_up.instance_type, node.runner_up.price
+    return name if price is None else f"{name} {price - node.price:+.4f}"
 
 
 def _existing(report: Report, console: Console) -> None:
@@ -161,6 +161,10 @@ def _summary(report: Report) -> Text:
     lines = [
         ("Nodes", f"{len(report.nodes)} to buy for {report.pods - report.left} of {_count(report.pods, 'pod')}"),
         ("Cost", f"${report.cost:,.4f} an hour, ${month:,.2f} a month"),
+        (
+            "Bound",
+            f"no plan costs less than ${report.proof.lower_bound:,.4f}; this one is {report.proof.gap:.1%} above",
+        ),
         ("Catalog", report.catalogue),
     ]
     text = Text()

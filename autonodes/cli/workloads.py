@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from autonodes.api.nodeoverlay import NodeOverlay
 from autonodes.api.nodepool import NodePool
 from autonodes.api.validation import validate
 from autonodes.cli import podspecs
@@ -22,7 +23,9 @@ from autonodes.cli.documents import Document
 from autonodes.core import model
 from autonodes.core.errors import AutonodesError, ConfigError, InvalidDocumentError
 from autonodes.core.model import PodUID
+from autonodes.core.overlays import Overlay
 from autonodes.kube.decoding import decode_daemonset, decode_node, decode_pod
+from autonodes.kube.podgroups import decode_podgroup
 
 _SYSTEM_PRIORITIES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _CONTROLLERS: Final = {"Deployment": "ReplicaSet"}
@@ -40,7 +43,10 @@ class Workloads:
     pods: list[model.Pod] = field(default_factory=list)
     daemonsets: list[model.DaemonSet] = field(default_factory=list)
     pools: list[model.NodePool] = field(default_factory=list)
+    overlays: list[Overlay] = field(default_factory=list)
     nodes: list[model.Node] = field(default_factory=list)
+    groups: list[model.PodGroup] = field(default_factory=list)
+    namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
     workloads: dict[PodUID, str] = field(default_factory=dict)
     passed_over: set[str] = field(default_factory=set)
     faults: list[AutonodesError] = field(default_factory=list)
@@ -98,7 +104,10 @@ class _Expansion:
             "Job": self._job,
             "DaemonSet": self._daemonset,
             "NodePool": self._pool,
+            "NodeOverlay": self._overlay,
             "Node": lambda document: found.nodes.append(decode_node(msgspec.json.encode(document.body))),
+            "PodGroup": self._group,
+            "Namespace": self._namespace,
             "PriorityClass": lambda document: None,
         }
 
@@ -158,6 +167,19 @@ class _Expansion:
         pool = validate(NodePool, document.body, source=document.source)
         if pool.spec.replicas is None:
             self._found.pools.append(replace(pool.to_model(), ready=True))
+
+    def _overlay(self, document: Document) -> None:
+        overlay = validate(NodeOverlay, document.body, source=document.source)
+        self._found.overlays.append(overlay.to_model())
+
+    def _group(self, document: Document) -> None:
+        metadata = {**document.metadata, "namespace": document.namespace}
+        group = decode_podgroup(msgspec.json.encode({**document.body, "metadata": metadata}))
+        self._found.groups.append(group)
+
+    def _namespace(self, document: Document) -> None:
+        named = {"kubernetes.io/metadata.name": document.name}
+        self._found.namespaces[document.name] = {**(document.metadata.get("labels") or {}), **named}
 
     def _checked(self, document: Document, spec: object, path: str) -> dict[str, Any]:
         """The spec with its priority in numbers.

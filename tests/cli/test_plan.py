@@ -17,6 +17,7 @@ from autonodes.cli.plan import plan
 from autonodes.cli.planpage import render
 from autonodes.cli.planreport import PlannedNode, Report
 from autonodes.cli.plantable import show
+from autonodes.core.proof import Proof, RunnerUp
 from autonodes.core.recording import Recording, encode
 from core.parts import machine, pod, snapshot
 
@@ -89,6 +90,8 @@ def test_the_report_has_nodes_costs_and_what_would_be_next(tmp_path: Path, catal
         "nodes": 1,
         "costPerHour": 0.1,
         "costPerMonth": 73.0,
+        "lowerBoundPerHour": 0.1,
+        "gap": 0.0,
     }
     (node,) = document["nodes"]
     assert (node["instanceType"], node["zone"], node["capacityType"]) == ("small", "a", "on-demand")
@@ -118,6 +121,19 @@ def test_a_nodepool_is_used_as_it_is(tmp_path: Path, catalog: Path) -> None:
     }
     (node,) = planned(run(tmp_path, pool, bare("a"), catalog=catalog))["nodes"]
     assert (node["nodePool"], node["zone"]) == ("west", "b")
+
+
+def test_nodeoverlays_correct_prices_and_those_that_contradict_are_reported(tmp_path: Path, catalog: Path) -> None:
+    def overlay(name: str, price: str) -> dict[str, Any]:
+        kind = {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["small"]}
+        spec = {"requirements": [kind], "price": price}
+        return {"apiVersion": "karpenter.sh/v1alpha1", "kind": "NodeOverlay", "metadata": {"name": name}, "spec": spec}
+
+    document = planned(run(tmp_path, overlay("a", "0.05"), overlay("b", "0.07"), bare("web"), catalog=catalog))
+    (node,) = document["nodes"]
+    assert node["pricePerHour"] == 0.07
+    (fault,) = document["faults"]
+    assert fault.startswith("NodeOverlay/a: spec.weight: b has the same weight")
 
 
 def test_a_type_without_a_price_is_not_bought(tmp_path: Path, catalog: Path) -> None:
@@ -259,13 +275,13 @@ def node(name: str, price: float, count: int = 1) -> PlannedNode:
         overhead={"cpu": 100},
         allocatable={"cpu": 8000, "memory": 16 * 2**30, "pods": 58},
         requests={**load, "cpu": load["cpu"] + 100},
-        runner_up=("m5.large", "us-east-1b", "on-demand", 0.5),
-        why="the cheapest",
+        runner_up=RunnerUp("m5.large", 0.5, "dearer"),
     )
 
 
 REPORT = Report(
     catalogue="test",
+    proof=Proof(cost=1.064, lower_bound=1.0, models=("resources",), runners_up=()),
     nodes=[node("c5.2xlarge", 0.34, 6), node("c5.2xlarge", 0.34, 6), node("m5.2xlarge", 0.384, 3)],
     existing={},
     unplaced=[],
@@ -284,6 +300,7 @@ def test_the_table_fits_and_cuts_nothing_off(width: int, capsys: pytest.CaptureF
     assert "c5.2xlarge" in said
     assert "0.6800" in said  # two that look the same are one line
     assert "$1.0640 an hour, $776.72 a month" in said
+    assert "no plan costs less than $1.0000; this one is 6.4% above" in said
     assert ("m5.large +0.1600" in said) == (width == 200)
 
 
