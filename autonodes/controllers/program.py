@@ -22,8 +22,10 @@ from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.claims import Claims
 from autonodes.controllers.clock import SystemClock
+from autonodes.controllers.drift import Drifting
 from autonodes.controllers.emptiness import Emptiness
 from autonodes.controllers.expectations import Expectations
+from autonodes.controllers.expiration import Expiration
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.garbagecollection import GarbageCollection
 from autonodes.controllers.initialization import Initialization
@@ -208,6 +210,8 @@ class Program:
             clock=clock,
             settings=settings,
         )
+        self.drifting = Drifting(self.state, claims, providers, clock=clock, settings=settings)
+        self.expiration = Expiration(self.state, claims, freeze, clock)
         self.collection = GarbageCollection(
             client, self.state, claims, nodes, providers, clock=clock, settings=settings
         )
@@ -236,6 +240,8 @@ class Program:
             self._nominating,
             self.pod_events,
             self.emptiness,
+            self.drifting,
+            self.expiration,
             self.nodepools,
             self.nodeoverlays,
             self.staticpools,
@@ -258,6 +264,7 @@ class Program:
         self.nodeclasses.changed(kind, change.key)
         self.nodepools.all_changed()
         self.nodeoverlays.changed()
+        self.drifting.changed()
         self.provisioner.trigger()
 
     def _may_open(self, node: Node) -> bool:
@@ -322,6 +329,8 @@ class Program:
                     self.provisioner,
                     self._nominating,
                     self.emptiness,
+                    self.drifting,
+                    self.expiration,
                     self.collection,
                 ):
                     tasks.create_task(part.run(), name=type(part).__name__)

@@ -74,6 +74,8 @@ class Cloud:
         self.lost_answers = 0
         self.deletion_takes = 1
         self.not_ready = ""
+        self.drifted = ""
+        """Why every machine has drifted."""
         self.calls: list[str] = []
         self._asked_to_go: dict[str, int] = {}
 
@@ -216,7 +218,7 @@ class Cloud:
         return [_machine(record) for record in self.records()]
 
     async def is_drifted(self, machine: Machine, node_class: Mapping[str, Any]) -> str | None:
-        return None
+        return self.drifted or None
 
     def repair_policies(self) -> Sequence[RepairPolicy]:
         return ()

@@ -29,6 +29,7 @@ FAST = ControllerSettings(
     replan_after=1.0,
     collection_grace=0.0,
     emptiness_interval=0.5,
+    drift_interval=0.5,
     emptiness_apart=0.05,
     termination_poll=0.05,
     drain_settle=0.1,
