@@ -42,8 +42,16 @@ class MachineNotFoundError(ProviderError):
 
 
 class InsufficientCapacityError(ProviderError):
-    """None of the offered types could be had now. Nothing was bought; the provider remembers the offerings as
-    unavailable, so that `instance_types` says so and the next plan goes elsewhere."""
+    """None of the offered types could be had now. Nothing was bought, and the next plan goes elsewhere: the controller
+    leaves the offerings alone for a while (`autonodes.core.availability`); a provider that knows more of them says so
+    in `instance_types`.
+
+    :param offerings: type, zone and capacity type of those that were refused; empty for all candidates of the request
+    """
+
+    def __init__(self, message: str, *, offerings: Sequence[tuple[str, str, str]] = ()) -> None:
+        super().__init__(message)
+        self.offerings = tuple(offerings)
 
 
 class NodeClassNotReadyError(ProviderError):

@@ -4,16 +4,18 @@ The credential is made first, then the machine is bought, then the claim's statu
 repeated: the credential is the claim's, the purchase is idempotent on the claim's UID. So a process that dies anywhere
 in between is continued by its successor, which finds the same credential and the same machine.
 
-What the provider answers decides: without capacity, or with a node class that can't be used, the claim is deleted and
-its pods are planned again (elsewhere: the provider remembers what it lacks); any other failure is shown in the
-``Launched`` condition and tried again until the launch deadline (see `liveness`).
+What the provider answers decides, and is told by an event and in the ``Launched`` condition. Without capacity, or with
+a node class that can't be used, the claim is deleted and its pods are planned again: elsewhere, for the offerings that
+were refused rest for a while (`autonodes.core.availability`). A launch that fails for a reason of its own (a quota, a
+network without addresses) goes on with the next offering. Any other failure (throttling, no answer) says nothing about
+offerings, and is tried again as it was until the launch deadline (see `liveness`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from autonodes.api.nodeclaim import LAUNCHED, NodeClaim
 from autonodes.controllers.candidates import Candidate, candidates
@@ -23,6 +25,8 @@ from autonodes.controllers.joining import Joiner
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.providers import Providers, Source
 from autonodes.core import labels
+from autonodes.core.availability import Availability, OfferingKey, offering_of
+from autonodes.core.clock import Clock
 from autonodes.core.lifecycle import Phase
 from autonodes.core.model import InstanceType, Taint
 from autonodes.core.quantities import format_resources
@@ -50,13 +54,15 @@ class Launch:
         claims: Claims,
         providers: Providers,
         overlays: NodeOverlays,
+        availability: Availability,
         joiner: Joiner,
         freeze: Freeze,
+        clock: Clock,
         *,
         at_once: int,
     ) -> None:
         self._claims, self._providers, self._overlays = claims, providers, overlays
-        self._joiner, self._freeze = joiner, freeze
+        self._availability, self._joiner, self._freeze, self._clock = availability, joiner, freeze, clock
         self._gate = asyncio.Semaphore(at_once)
 
     async def run(self, claim: NodeClaim) -> NodeClaim:
@@ -77,7 +83,7 @@ class Launch:
         except NodeClassNotReadyError as error:
             return await self._give_up(claim, "NodeClassNotReady", error)
         except ProviderError as error:
-            await self._show(claim, error)
+            await self._show(claim, error.reason if isinstance(error, CreateError) else "LaunchFailed", error)
             raise
         return await self._launched(claim, machine, source)
 
@@ -91,12 +97,27 @@ class Launch:
             return found
         request = await self._request(claim, source, will_do)
         self._freeze.check()  # strictly after everything that takes time
-        return await source.provider.create(request)
+        try:
+            machine = await source.provider.create(request)
+        except InsufficientCapacityError as error:
+            self._refused(claim, error.offerings or [_offered(each) for each in will_do])
+            raise
+        except CreateError:
+            self._refused(claim, [_offered(will_do[0])])
+            raise
+        if (bought := offering_of(claim.pool, _labels(machine))) is not None:
+            self._availability.succeeded(bought, self._clock.now())
+        return machine
+
+    def _refused(self, claim: NodeClaim, offerings: Iterable[tuple[str, str, str]]) -> None:
+        self._availability.failed((OfferingKey(claim.pool, *each) for each in offerings), self._clock.now())
 
     async def _candidates(self, claim: NodeClaim, source: Source) -> tuple[Candidate, ...]:
         wanted = claim.to_model()
         types = [shared(each, claim.metadata.labels) for each in await source.instance_types()]
-        return candidates(wanted.requirements, wanted.requests, self._overlays.for_claim(claim, types))
+        offered = tuple(self._overlays.for_claim(claim, types))
+        known = self._availability.applied(claim.pool, offered, self._clock.now())
+        return candidates(wanted.requirements, wanted.requests, known)
 
     async def _bought_before(self, claim: NodeClaim, source: Source) -> Machine | None:
         uid = claim.metadata.uid
@@ -136,18 +157,22 @@ class Launch:
 
     async def _give_up(self, claim: NodeClaim, reason: str, error: ProviderError) -> NodeClaim:
         log.warning("launch of %s is given up: %s", claim.name, error)
-        self._claims.report(claim, reason, str(error), type="Warning")
+        claim = await self._show(claim, reason, error)
         await self._claims.delete(claim)
         return claim
 
-    async def _show(self, claim: NodeClaim, error: ProviderError) -> None:
-        reason = error.reason if isinstance(error, CreateError) else "LaunchFailed"
+    async def _show(self, claim: NodeClaim, reason: str, error: ProviderError) -> NodeClaim:
         self._claims.report(claim, reason, str(error), type="Warning")
-        await self._claims.mark(claim, Mark(LAUNCHED, "False", reason, str(error)))
+        return await self._claims.mark(claim, Mark(LAUNCHED, "False", reason, str(error)))
 
 
 async def _type_of(machine: Machine, source: Source) -> InstanceType | None:
     return next((each for each in await source.instance_types() if each.name == machine.instance_type), None)
+
+
+def _offered(candidate: Candidate) -> tuple[str, str, str]:
+    instance_type, offering = candidate
+    return instance_type.name, offering.zone, offering.capacity_type
 
 
 def _known_labels(claim: NodeClaim, machine: Machine, instance_type: InstanceType | None) -> Mapping[str, str]:

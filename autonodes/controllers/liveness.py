@@ -2,7 +2,8 @@
 
 Each phase on the way in has one, the first included: the launch deadline counts from the claim's creation, the others
 from the condition that began their phase (from the claim's creation, if that is not known). So a claim without any
-condition has one, too. A pool says how long by annotations (`autonodes.core.deadlines`).
+condition has one, too. A pool says how long by annotations (`autonodes.core.deadlines`). The offering of a machine that
+did not become such a node rests for a while (`autonodes.core.availability`): the next one goes elsewhere.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from autonodes.api.nodeclaim import INITIALIZED, LAUNCHED, REGISTERED, NodeClaim
 from autonodes.api.objects import timestamp
 from autonodes.controllers.claims import Claims, created_at
 from autonodes.controllers.registrationhealth import RegistrationHealth
+from autonodes.core.availability import Availability, offering_of
 from autonodes.core.clock import Clock
 from autonodes.core.deadlines import Deadlines, of_pool
 from autonodes.core.durations import format_duration
@@ -63,9 +65,15 @@ _WAITS: Final = {
 
 class Liveness:
     def __init__(
-        self, claims: Claims, state: ClusterState, health: RegistrationHealth, clock: Clock, defaults: Deadlines
+        self,
+        claims: Claims,
+        state: ClusterState,
+        health: RegistrationHealth,
+        availability: Availability,
+        clock: Clock,
+        defaults: Deadlines,
     ) -> None:
-        self._claims, self._state, self._health = claims, state, health
+        self._claims, self._state, self._health, self._availability = claims, state, health, availability
         self._clock, self._defaults = clock, defaults
 
     def deadline(self, claim: NodeClaim) -> Deadline | None:
@@ -94,6 +102,8 @@ class Liveness:
         log.warning("%s is given up: %s", claim.name, deadline.message)
         self._claims.report(claim, deadline.reason, f"Deleted: {deadline.message}", type="Warning")
         await self._claims.delete(claim)
+        if (bought := offering_of(claim.pool, claim.metadata.labels)) is not None:
+            self._availability.failed((bought,), self._clock.now())
         if claim.phase is not Phase.REGISTERED:
             self._health.record(claim.pool, joined=False)
         return True

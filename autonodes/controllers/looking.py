@@ -20,6 +20,7 @@ from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.podevents import PodEvents
 from autonodes.controllers.providers import Providers
 from autonodes.controllers.snapshots import Snapshots
+from autonodes.core.availability import Availability
 from autonodes.core.clock import Clock
 from autonodes.core.model import PodUID, Resources
 from autonodes.core.recording import Recording
@@ -50,7 +51,7 @@ async def look(
     overlays = NodeOverlays(client, state, sources, clock)
     buffers = CapacityBuffers(client, clock)
     freeze = Freeze(state, clock, lambda: True)
-    snapshots = Snapshots(state, sources, overlays, buffers, freeze, clock, limits=limits)
+    snapshots = Snapshots(state, sources, overlays, buffers, freeze, clock, availability=Availability(), limits=limits)
     async with _filled(state, classes, clock, patience):
         await buffers.look_once()
         view = await snapshots.take(_promises(state))

@@ -53,6 +53,7 @@ from autonodes.controllers.termination import Termination
 from autonodes.controllers.volumes import Volumes
 from autonodes.controllers.waiting import Wakeups, first_to_return
 from autonodes.controllers.witness import Witness
+from autonodes.core.availability import Availability
 from autonodes.core.clock import Clock
 from autonodes.core.model import Node, Pod
 from autonodes.core.planner import plan
@@ -131,6 +132,7 @@ class Program:
         health = RegistrationHealth()
         self.nodeoverlays = NodeOverlays(client, self.state, providers, clock)
         claims, nodes = Claims(client, self.events, clock), Nodes(client, self.state, self.events)
+        availability = Availability(first=settings.offering_rest, longest=settings.offering_rest_max)
         self._life_wakeups, self._end_wakeups = Wakeups(clock), Wakeups(clock)
 
         gate = asyncio.Semaphore(settings.looks_at_once)
@@ -143,14 +145,16 @@ class Program:
                     claims,
                     providers,
                     self.nodeoverlays,
+                    availability,
                     context.joiner,
                     freeze,
+                    clock,
                     at_once=settings.launches_at_once,
                 ),
                 Gated(Registration(claims, client, self.state, context.joiner, health, self._may_open), gate),
                 Gated(Initialization(claims, client, self.state), gate),
             ),
-            liveness=Liveness(claims, self.state, health, clock, settings.deadlines),
+            liveness=Liveness(claims, self.state, health, availability, clock, settings.deadlines),
             wakeups=self._life_wakeups,
             gate=gate,
             clock=clock,
@@ -172,7 +176,14 @@ class Program:
 
         self.buffers = CapacityBuffers(client, clock)
         snapshots = Snapshots(
-            self.state, providers, self.nodeoverlays, self.buffers, freeze, clock, limits=settings.limits
+            self.state,
+            providers,
+            self.nodeoverlays,
+            self.buffers,
+            freeze,
+            clock,
+            availability=availability,
+            limits=settings.limits,
         )
         expectations = Expectations(self._claim_exists, clock, patience=settings.cache_wait)
         purchasing = Purchasing(client, self.state, freeze, expectations, random.SystemRandom())

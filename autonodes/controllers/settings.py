@@ -26,6 +26,9 @@ class ControllerSettings:
         large bare-metal machine
     :param initialization_deadline: a node that is not ready, or lacks a device, so long after it joined is deleted:
         drivers of GPUs are compiled in that time
+    :param offering_rest: an offering that a launch was refused is left alone for so long at first, and twice as long
+        each time it is refused again: long enough not to ask in vain all the time, short enough for pods to wait
+    :param offering_rest_max: the longest such rest
     :param collection_interval: between two rounds of garbage collection
     :param collection_grace: a younger machine without a claim is left alone: the claim may be on its way
     :param emptiness_interval: between two looks for empty nodes, when no pod event asks for one earlier
@@ -56,6 +59,8 @@ class ControllerSettings:
     launch_deadline: float = 300.0
     registration_deadline: float = 900.0
     initialization_deadline: float = 900.0
+    offering_rest: float = 30.0
+    offering_rest_max: float = 1800.0
     collection_interval: float = 120.0
     collection_grace: float = 30.0
     emptiness_interval: float = 10.0

@@ -14,6 +14,7 @@ from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.providers import NodeClassRef, Providers
 from autonodes.core import model
+from autonodes.core.availability import Availability
 from autonodes.core.clock import Clock
 from autonodes.core.errors import AutonodesError, ConfigError
 from autonodes.core.model import InstanceType, PodUID, Snapshot
@@ -41,7 +42,9 @@ class View:
 
 
 class Snapshots:
-    """:param limits: of all pools together"""
+    """:param availability: which offerings are left alone for a while
+    :param limits: of all pools together
+    """
 
     def __init__(
         self,
@@ -52,10 +55,12 @@ class Snapshots:
         freeze: Freeze,
         clock: Clock,
         *,
+        availability: Availability,
         limits: Resources,
     ) -> None:
         self._state, self._providers, self._overlays, self._buffers = state, providers, overlays, buffers
         self._freeze, self._clock, self._limits = freeze, clock, limits
+        self._availability = availability
         self._claims: dict[str, tuple[NodeClaim, model.Claim]] = {}
 
     async def take(self, nominations: Mapping[PodUID, str]) -> View:
@@ -77,6 +82,7 @@ class Snapshots:
                 converted = pool.to_model()
                 shown = [shared(each, converted.labels) for each in catalogues.get(ref, ())]
                 types = self._overlays.applied(converted, shown)
+                types = self._availability.applied(pool.name, types, self._clock.now())
             except ConfigError as error:
                 left_out[pool.name] = str(error)
                 continue

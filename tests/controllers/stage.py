@@ -27,6 +27,7 @@ FAST = ControllerSettings(
     batch_idle=0.05,
     batch_max=0.5,
     replan_after=1.0,
+    offering_rest=0.5,
     collection_grace=0.0,
     emptiness_interval=0.5,
     drift_interval=0.5,

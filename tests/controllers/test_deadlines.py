@@ -12,6 +12,7 @@ from autonodes.controllers.liveness import Liveness
 from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.termination import termination_deadline
+from autonodes.core.availability import Availability
 from controllers.claimbook import NOW, claim, pool, shown
 
 SETTINGS = ControllerSettings(launch_deadline=300, registration_deadline=900, initialization_deadline=600)
@@ -24,7 +25,9 @@ def deadline(claim: NodeClaim, **annotations: str) -> tuple[float, str] | None:
         known.name: known.model_copy(update={"metadata": known.metadata.model_copy(update={"annotations": shown})})
     }
     state = cast(Any, SimpleNamespace(nodepools=pools))
-    found = Liveness(cast(Any, None), state, RegistrationHealth(), cast(Any, None), SETTINGS.deadlines).deadline(claim)
+    found = Liveness(
+        cast(Any, None), state, RegistrationHealth(), Availability(), cast(Any, None), SETTINGS.deadlines
+    ).deadline(claim)
     return None if found is None else (found.at, found.reason)
 
 

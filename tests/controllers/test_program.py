@@ -9,7 +9,7 @@ import pytest
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.kube.resources import NODECLAIMS, NODEPOOLS, NODES, PDBS
-from autonodes.provider import CreateError, ProviderError
+from autonodes.provider import CreateError, InsufficientCapacityError, ProviderError
 from controllers.cloud import size
 from controllers.stage import CLASS, Stage
 
@@ -128,15 +128,27 @@ async def _no_claims(stage: Stage) -> bool:
     return not await stage.claims()
 
 
-async def test_a_launch_that_fails_says_why_and_is_tried_again(stage: Stage) -> None:
-    stage.cloud.fail("create", CreateError("QuotaExceeded", "ask for a higher quota"))
+async def test_a_launch_that_fails_says_why_and_is_tried_elsewhere(stage: Stage) -> None:
+    stage.cloud.fail("create", *[CreateError("QuotaExceeded", "ask for a higher quota")] * 2)
+    await stage.node_class()
+    await stage.pool()
+    await stage.pod("web")
+    async with stage.controller(offering_rest=300.0):
+        await stage.until("the claim says why", lambda: _says(stage, "Launched", "QuotaExceeded", "ask for a higher"))
+        await until_running(stage, "web")
+        assert await _told(stage, (await only_claim(stage)).name, "QuotaExceeded")
+    assert len(stage.cloud.purchases) == 1
+    (machine,) = stage.cloud.records()
+    assert (machine["instance_type"], machine["zone"]) == ("medium", "a")  # both zones of the small one were refused
+
+
+async def test_a_refusal_that_was_misread_holds_a_pool_up_for_one_rest(stage: Stage) -> None:
+    stage.cloud.fail("create", InsufficientCapacityError("an account without permissions looks like this"))
     await stage.node_class()
     await stage.pool()
     await stage.pod("web")
     async with stage.controller():
-        await stage.until("the claim says why", lambda: _says(stage, "Launched", "QuotaExceeded", "ask for a higher"))
         await until_running(stage, "web")
-        assert await _told(stage, (await only_claim(stage)).name, "QuotaExceeded")
     assert len(stage.cloud.purchases) == 1
 
 
