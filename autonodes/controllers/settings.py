@@ -35,8 +35,6 @@ class ControllerSettings:
     :param emptiness_apart: between two such looks at least
     :param drift_interval: between two looks for drift, when no pool or node class changed before: a provider's images
         come once in a while
-    :param drift_interval: between two looks for drift, when no pool or node class changed before: a provider's images
-        come once in a while
     :param cache_wait: a written claim must show in the cache within so long; else the watch is taken for dead
     :param termination_poll: between two looks at a machine that is going away
     :param drain_settle: a drain takes at least so long: the scheduler may have bound a pod to the node before it saw
@@ -65,7 +63,6 @@ class ControllerSettings:
     collection_grace: float = 30.0
     emptiness_interval: float = 10.0
     emptiness_apart: float = 1.0
-    drift_interval: float = 300.0
     drift_interval: float = 300.0
     cache_wait: float = 10.0
     termination_poll: float = 1.0
