@@ -29,6 +29,7 @@ from autonodes.core.caps import Counter
 from autonodes.core.catalog import Catalog
 from autonodes.core.columns import improve
 from autonodes.core.dealing import Kind, deal, forcing, kinds
+from autonodes.core.errors import EnvironmentFault
 from autonodes.core.lanes import Lane, Lanes
 from autonodes.core.packing import Copies, Demand, Problem, Supply, undominated
 from autonodes.core.requirements import Requirements
@@ -114,7 +115,10 @@ class _Packing:
         rounds = int(seconds * PAIRS_A_SECOND / pairs) - OVERHEAD
         if rounds <= 0:
             return []
-        return improve(self._problem, list(self._answer()), bound(self._problem), min(MOST_ROUNDS, rounds))
+        try:
+            return improve(self._problem, list(self._answer()), bound(self._problem), min(MOST_ROUNDS, rounds))
+        except EnvironmentFault:
+            return []  # a solver that fails must not keep anyone from the first answer
 
     def open(self, copies: Copies, attempt: Purchasing, left: Waiting) -> None:
         """Buy these nodes and take their pods off those that are left."""

@@ -6,6 +6,10 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+import pytest
+
+from autonodes.core import refining
+from autonodes.core.errors import EnvironmentFault
 from autonodes.core.labels import ZONE
 from autonodes.core.model import HostPort, InstanceType, Plan, Pod
 from autonodes.core.money import cost_limit
@@ -105,3 +109,11 @@ def test_too_many_different_demands_are_left_as_they_are() -> None:
     assert Counter(each.candidates[0][0] for each in planned(waiting, 60).purchases) == Counter(
         each.candidates[0][0] for each in planned(waiting, 0).purchases
     )
+
+
+def test_a_solver_that_fails_leaves_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise EnvironmentFault("the LP solver stopped", "another version")
+
+    monkeypatch.setattr(refining, "improve", failing)
+    assert planned(mixture(), 5) == planned(mixture(), 0)
