@@ -5,6 +5,10 @@ critical daemons, so that DNS and the CNI's agents serve the others to the end. 
 one waits until the last pod of it is gone. A PodDisruptionBudget's "not now" is asked again with growing pauses; each
 pod has its own.
 
+Pods with volumes of a PersistentVolumeClaim leave one by one: the next one is evicted when the one before is gone and
+what only it used is detached (no VolumeAttachment is left), so that a storage system is not asked for more than it can
+do and each pod's successor starts soon. A volume that does not come off holds the others up for `_DETACHING` seconds.
+
 Not drained are static pods (nobody can evict them), pods that tolerate the ``karpenter.sh/disrupted`` taint (they want
 to stay, like most CNI and CSI daemons) and pods that ought to have been gone for long: on a dead node nobody confirms a
 deletion, and the machine itself must go. ``do-not-disrupt`` keeps a node from being chosen, not from being drained.
@@ -23,6 +27,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autonodes.controllers.settings import ControllerSettings
+from autonodes.controllers.volumes import Volumes
 from autonodes.core import labels
 from autonodes.core.clock import Clock
 from autonodes.core.disruptability import stuck
@@ -36,6 +41,9 @@ from autonodes.kube.resources import PODS
 
 log = logging.getLogger(__name__)
 
+MIRROR_POD: Final = "kubernetes.io/config.mirror"
+"""Annotation of the API server's image of a static pod."""
+
 DISRUPTED: Final = Taint(labels.DISRUPTED_TAINT, "", "NoSchedule")
 
 CRITICAL_PRIORITY: Final = 2_000_000_000
@@ -43,6 +51,12 @@ CRITICAL_PRIORITY: Final = 2_000_000_000
 
 _LONGEST_PAUSE: Final = 10.0
 """Seconds between two looks at a drain in which nothing moves."""
+
+_DETACHING: Final = 120.0
+"""Seconds that the pods with volumes wait for one that does not come off; Gardener's ``pvDetachTimeout``."""
+
+_DETACH_POLL: Final = 1.0
+"""Seconds between two looks at the attachments."""
 
 _AT_ONCE: Final = 16
 """Evictions of one node in flight; the API server has more to do than this drain."""
@@ -74,8 +88,9 @@ def is_critical(pod: Pod) -> bool:
 
 
 def is_static(pod: Pod) -> bool:
-    """A mirror pod of a manifest on the node's disk."""
-    return pod.owner_kind == "Node"
+    """A mirror pod of a manifest on the node's disk: kubectl knows it by its annotation, and so does this; the kubelet
+    also makes its node the owner."""
+    return pod.owner_kind == "Node" or MIRROR_POD in pod.annotations
 
 
 def holds_drain(pod: Pod, now: float) -> bool:
@@ -93,10 +108,17 @@ def first_group(pods: Iterable[Pod]) -> tuple[Pod, ...]:
 
 
 class Drain:
-    """The draining of one node; it remembers only when which pod is to be tried again."""
+    """The draining of one node; it remembers only when which pod is to be tried again, and since when a volume hangs.
 
-    def __init__(self, client: KubeClient, events: EventRecorder, clock: Clock, settings: ControllerSettings) -> None:
-        self._client, self._events, self._clock, self._settings = client, events, clock, settings
+    :param volumes: of the cluster, to know what is still attached
+    """
+
+    def __init__(
+        self, client: KubeClient, volumes: Volumes, events: EventRecorder, clock: Clock, settings: ControllerSettings
+    ) -> None:
+        self._client, self._volumes, self._events = client, volumes, events
+        self._clock, self._settings = clock, settings
+        self._hanging_since: float | None = None
         self._backoffs: dict[str, Backoff] = {}
         self._started_at: float | None = None
         self._not_before: dict[str, float] = {}
@@ -110,16 +132,40 @@ class Drain:
         """
         now = self._clock.now()
         self._started_at = self._started_at or now
-        staying = [pod for pod in pods if holds_drain(pod, now)]
+        present = [pod for pod in pods if not pod.terminal]
+        staying = [pod for pod in present if holds_drain(pod, now)]
         if deadline is not None:
             if now >= deadline:
                 return DrainStatus()
             late = [pod for pod in staying if _must_go(pod, now, deadline)]
             await self._each(late, lambda pod: self._delete(pod, deadline - now))
-        group = [pod for pod in first_group(staying) if pod.deleted_at is None]
-        due = [pod for pod in group if self._not_before.get(pod.uid, 0.0) <= now]
+        group = first_group(staying)
+        free = [pod for pod in group if not pod.volumes]
+        turn = await self._turn([pod for pod in group if pod.volumes], present)
+        due = [pod for pod in (*free, *turn) if pod.deleted_at is None and self._not_before.get(pod.uid, 0.0) <= now]
         await self._each(due, self._evict)
         return self._status(staying, now, deadline)
+
+    async def _turn(self, pods: Sequence[Pod], present: Sequence[Pod]) -> Sequence[Pod]:
+        """Of the pods with volumes, the one to be evicted now, if any.
+
+        One that its budget protects lets the next one try. What is still attached and nobody's is that of a pod
+        that has left.
+
+        :param present: all pods of the node that have not ended
+        """
+        now = self._clock.now()
+        if any(pod.deleted_at is not None for pod in pods):
+            self._hanging_since = None
+            return ()
+        if not pods or not await self._volumes.attached(present[0].node_name, staying={pod.key for pod in present}):
+            self._hanging_since = None
+        else:
+            self._hanging_since = self._hanging_since or now
+            if now < self._hanging_since + _DETACHING:
+                return ()
+        ready = [pod for pod in pods if self._not_before.get(pod.uid, 0.0) <= now]
+        return sorted(ready, key=lambda pod: (-len(pod.volumes), pod.key))[:1]
 
     @property
     def settling(self) -> float:
@@ -175,7 +221,7 @@ class Drain:
         return DrainStatus(
             waiting_for=tuple(pod.key for pod in staying),
             protected=tuple(pod.key for pod in staying if self._not_before.get(pod.uid, 0.0) > now),
-            next_look=min([_LONGEST_PAUSE, *later]),
+            next_look=min([_LONGEST_PAUSE if self._hanging_since is None else _DETACH_POLL, *later]),
         )
 
 

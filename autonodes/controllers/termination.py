@@ -67,7 +67,7 @@ class Termination:
 
     async def run(self, name: str, uid: str) -> None:
         """Return when nothing is left but the claim and its finalizer, or not even these."""
-        drain = Drain(self._nodes.client, self._events, self._clock, self._settings)
+        drain = Drain(self._nodes.client, self._volumes, self._events, self._clock, self._settings)
         backoff = Backoff(_FIRST_RETRY, _LAST_RETRY)
         self._wakeups.register(name)
         while True:

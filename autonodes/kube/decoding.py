@@ -40,6 +40,7 @@ _KEPT_ANNOTATIONS: Final = (
     "autonodes.io/",
     "cluster-autoscaler.kubernetes.io/",
     "controller.kubernetes.io/pod-deletion-cost",
+    "kubernetes.io/config.mirror",
 )
 _DEFAULT_GRACE_PERIOD: Final = 30.0
 """Seconds; the API server's default for ``terminationGracePeriodSeconds``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 from autonodes.controllers.draining import Drain, first_group, holds_drain
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.core.model import Pod, PodUID, Toleration
+from autonodes.core.storage import PodVolume
 from autonodes.kube.errors import ApiError, ServerError, TooManyRequestsError
 from clock import VirtualClock
 
@@ -48,8 +50,20 @@ class Told:
         self.reasons.append((reference.name, reason))
 
 
-def drain(server: Server, clock: VirtualClock, told: Told | None = None) -> Drain:
-    return Drain(cast(Any, server), cast(Any, told or Told()), clock, ControllerSettings())
+class Storage:
+    """Counts a pod's volume as attached until it is told that it came off."""
+
+    def __init__(self, *attached: str) -> None:
+        self.on = set(attached)
+
+    async def attached(self, node_name: str, *, staying: Collection[str]) -> tuple[str, ...]:
+        return tuple(sorted(self.on - {key.removeprefix("default/") for key in staying}))
+
+
+def drain(server: Server, clock: VirtualClock, told: Told | None = None, storage: Storage | None = None) -> Drain:
+    return Drain(
+        cast(Any, server), cast(Any, storage or Storage()), cast(Any, told or Told()), clock, ControllerSettings()
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,6 +73,7 @@ def drain(server: Server, clock: VirtualClock, told: Told | None = None) -> Drai
         ({"phase": "Succeeded"}, False),
         ({"phase": "Failed"}, False),
         ({"owner_kind": "Node"}, False),
+        ({"annotations": {"kubernetes.io/config.mirror": "4f"}}, False),
         ({"owner_kind": "DaemonSet"}, True),
         ({"tolerations": (Toleration(operator="Exists"),)}, False),
         ({"tolerations": (Toleration("karpenter.sh/disrupted", "Exists"),)}, False),
@@ -151,3 +166,51 @@ async def test_a_drain_is_not_over_before_the_scheduler_has_seen_the_taint() -> 
     assert draining.settling == ControllerSettings().drain_settle
     await clock.advance(ControllerSettings().drain_settle)
     assert not draining.settling
+
+
+def with_volume(name: str, **fields: Any) -> Pod:
+    return pod(name, volumes=(PodVolume(name="data", claim=name),), **fields)
+
+
+async def test_pods_with_volumes_leave_one_by_one_each_when_the_volume_of_the_one_before_is_off() -> None:
+    server, clock, storage = Server(), VirtualClock(), Storage("a", "b", "c")
+    draining = drain(server, clock, storage=storage)
+    a, b, c = with_volume("a"), with_volume("b"), with_volume("c")
+    await draining.step([pod("web"), a, b, c], None)
+    assert sorted(server.evicted) == ["a", "web"]
+    await draining.step([with_volume("a", deleted_at=clock.now() + 30), b, c], None)
+    assert (await draining.step([b, c], None)).next_look <= 1.0
+    assert sorted(server.evicted) == ["a", "web"]
+    storage.on.remove("a")
+    await draining.step([b, c], None)
+    assert server.evicted[-1] == "b"
+
+
+async def test_a_successor_of_a_killed_drain_sees_whose_turn_it_is() -> None:
+    server, clock, storage = Server(), VirtualClock(), Storage("a", "b")
+    await drain(server, clock, storage=storage).step([with_volume("b")], None)
+    assert not server.evicted
+    storage.on.remove("a")
+    await drain(server, clock, storage=storage).step([with_volume("b")], None)
+    assert server.evicted == ["b"]
+
+
+async def test_a_volume_that_never_comes_off_holds_the_others_up_for_two_minutes() -> None:
+    server, clock, storage = Server(), VirtualClock(), Storage("a", "b")
+    draining = drain(server, clock, storage=storage)
+    await draining.step([with_volume("b")], None)
+    await clock.advance(119)
+    await draining.step([with_volume("b")], None)
+    assert not server.evicted
+    await clock.advance(1)
+    await draining.step([with_volume("b")], None)
+    assert server.evicted == ["b"]
+
+
+async def test_a_protected_pod_with_a_volume_lets_the_next_one_go() -> None:
+    server, clock = Server(a=TooManyRequestsError("a budget says no")), VirtualClock()
+    draining = drain(server, clock, storage=Storage("a", "b"))
+    pods = [with_volume("a"), with_volume("b")]
+    await draining.step(pods, None)
+    await draining.step(pods, None)
+    assert server.evicted == ["b"]
