@@ -36,7 +36,8 @@ from autonodes.kube.events import EventRecorder, ObjectReference
 log = logging.getLogger(__name__)
 
 _IN_LOOP: Final = 200
-"""Pods that are planned in the event loop; a plan for more runs beside it, so that the Lease and the watches go on."""
+"""Pods that are planned in the event loop; a plan for more, or one that is given time, runs beside it, so that the Lease
+and the watches go on."""
 
 _RETRY: Final = 2.0
 """Seconds until the next try when nothing may be bought now."""
@@ -159,7 +160,10 @@ class Provisioner:
         return plan
 
     async def _planned(self, snapshot: Snapshot, pods: int) -> Plan:
-        return self._plan(snapshot) if pods <= _IN_LOOP else await asyncio.to_thread(self._plan, snapshot)
+        patient = any(pool.planning_deadline for pool in snapshot.pools)
+        if pods > _IN_LOOP or patient:
+            return await asyncio.to_thread(self._plan, snapshot)
+        return self._plan(snapshot)
 
     def _nominate(self, targets: Mapping[PodUID, str]) -> None:
         now = self._clock.now()
