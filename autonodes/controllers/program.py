@@ -46,6 +46,7 @@ from autonodes.controllers.provisioning import Provisioner
 from autonodes.controllers.purchasing import Purchasing
 from autonodes.controllers.registration import Registration
 from autonodes.controllers.registrationhealth import RegistrationHealth
+from autonodes.controllers.rollback import GangRollback
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots
 from autonodes.controllers.staticpools import StaticPools
@@ -194,6 +195,7 @@ class Program:
             self.buffers,
             expectations,
             self.events,
+            GangRollback(self.state, claims),
             plan=plan,
             clock=clock,
             settings=settings,

@@ -23,6 +23,7 @@ from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.claims import deleted_at
 from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.purchasing import Purchasing
+from autonodes.controllers.rollback import GangRollback
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots, View
 from autonodes.core.clock import Clock
@@ -64,6 +65,7 @@ class Provisioner:
         buffers: CapacityBuffers,
         expectations: Expectations,
         events: EventRecorder,
+        rollback: GangRollback,
         *,
         plan: Callable[[Snapshot], Plan],
         clock: Clock,
@@ -72,6 +74,7 @@ class Provisioner:
         self._state, self._snapshots, self._purchasing = state, snapshots, purchasing
         self._buffers = buffers
         self._expectations, self._events, self._plan = expectations, events, plan
+        self._rollback = rollback
         self._clock, self._settings = clock, settings
         self._batcher = Batcher(idle=settings.batch_idle, longest=settings.batch_max, clock=clock)
         self._nominations: dict[PodUID, Nomination] = {}
@@ -154,6 +157,7 @@ class Provisioner:
         targets = {**plan.placements, **bought}
         self._nominate({pod.uid: targets[pod.uid] for pod in waiting if pod.uid in targets})
         self._buffers.planned(plan, self._state.nodes.items)
+        await self._rollback.run(plan)
         self._tell(waiting, plan, bought, view)
         if len(bought) < sum(len(purchase.pods) for purchase in plan.purchases):
             self._batcher.trigger()
