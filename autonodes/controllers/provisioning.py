@@ -37,8 +37,8 @@ from autonodes.kube.events import EventRecorder, ObjectReference
 log = logging.getLogger(__name__)
 
 _IN_LOOP: Final = 200
-"""Pods that are planned in the event loop; a plan for more, or one that is given time, runs beside it, so that the Lease
-and the watches go on."""
+"""Pods that are planned in the event loop; a plan for more, or one that is given time, runs beside it, so that the
+Lease and the watches go on."""
 
 _RETRY: Final = 2.0
 """Seconds until the next try when nothing may be bought now."""
