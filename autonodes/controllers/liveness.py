@@ -16,6 +16,7 @@ from autonodes.api.conditions import find_condition
 from autonodes.api.nodeclaim import INITIALIZED, LAUNCHED, REGISTERED, NodeClaim
 from autonodes.api.objects import timestamp
 from autonodes.controllers.claims import Claims, created_at
+from autonodes.controllers.preserving import Preserving
 from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.core.availability import Availability, offering_of
 from autonodes.core.clock import Clock
@@ -70,11 +71,12 @@ class Liveness:
         state: ClusterState,
         health: RegistrationHealth,
         availability: Availability,
+        preserving: Preserving,
         clock: Clock,
         defaults: Deadlines,
     ) -> None:
         self._claims, self._state, self._health, self._availability = claims, state, health, availability
-        self._clock, self._defaults = clock, defaults
+        self._preserving, self._clock, self._defaults = preserving, clock, defaults
 
     def deadline(self, claim: NodeClaim) -> Deadline | None:
         """The next one, None for a claim that is ready or on its way out."""
@@ -83,7 +85,8 @@ class Liveness:
             return None
         limit = getattr(self._deadlines(claim), wait.field)
         message = f"{wait.what} within {format_duration(limit)}: {_last_word(claim, wait.of)}"
-        return Deadline(_since(claim, wait.since) + limit, wait.reason, message)
+        due = max(_since(claim, wait.since) + limit, self._preserving.until(claim))
+        return Deadline(due, wait.reason, message)
 
     def _deadlines(self, claim: NodeClaim) -> Deadlines:
         """What is wrong with the pool's annotations, the pool says itself (see `nodepools`)."""

@@ -41,6 +41,7 @@ from autonodes.controllers.nodes import Nodes
 from autonodes.controllers.nominating import Nominating
 from autonodes.controllers.operator import Operator
 from autonodes.controllers.podevents import PodEvents
+from autonodes.controllers.preserving import Preserving
 from autonodes.controllers.providers import Providers
 from autonodes.controllers.provisioning import Provisioner
 from autonodes.controllers.purchasing import Purchasing
@@ -134,6 +135,7 @@ class Program:
         self.nodeoverlays = NodeOverlays(client, self.state, providers, clock)
         claims, nodes = Claims(client, self.events, clock), Nodes(client, self.state, self.events)
         availability = Availability(first=settings.offering_rest, longest=settings.offering_rest_max)
+        self._preserving = Preserving(client, self.state, claims, freeze, clock)
         self._life_wakeups, self._end_wakeups = Wakeups(clock), Wakeups(clock)
 
         gate = asyncio.Semaphore(settings.looks_at_once)
@@ -155,7 +157,7 @@ class Program:
                 Gated(Registration(claims, client, self.state, context.joiner, health, self._may_open), gate),
                 Gated(Initialization(claims, client, self.state), gate),
             ),
-            liveness=Liveness(claims, self.state, health, availability, clock, settings.deadlines),
+            liveness=Liveness(claims, self.state, health, availability, self._preserving, clock, settings.deadlines),
             wakeups=self._life_wakeups,
             gate=gate,
             clock=clock,
@@ -342,6 +344,7 @@ class Program:
                     self.provisioner,
                     self._nominating,
                     self.emptiness,
+                    self._preserving,
                     self.drifting,
                     self.expiration,
                     self.collection,

@@ -9,6 +9,7 @@ import pytest
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.liveness import Liveness
+from autonodes.controllers.preserving import Preserving
 from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.termination import termination_deadline
@@ -21,13 +22,11 @@ SETTINGS = ControllerSettings(launch_deadline=300, registration_deadline=900, in
 def deadline(claim: NodeClaim, **annotations: str) -> tuple[float, str] | None:
     shown = {f"autonodes.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
     known = pool()
-    pools = {
-        known.name: known.model_copy(update={"metadata": known.metadata.model_copy(update={"annotations": shown})})
-    }
-    state = cast(Any, SimpleNamespace(nodepools=pools))
-    found = Liveness(
-        cast(Any, None), state, RegistrationHealth(), Availability(), cast(Any, None), SETTINGS.deadlines
-    ).deadline(claim)
+    known.metadata.annotations.update(shown)
+    nobody, state = cast(Any, None), cast(Any, SimpleNamespace(nodepools={known.name: known}, nodes={}))
+    preserving = Preserving(nobody, state, nobody, nobody, nobody)
+    liveness = Liveness(nobody, state, RegistrationHealth(), Availability(), preserving, nobody, SETTINGS.deadlines)
+    found = liveness.deadline(claim)
     return None if found is None else (found.at, found.reason)
 
 
@@ -47,6 +46,11 @@ def test_an_initialization_has_its_time_from_the_registration() -> None:
 
 def test_a_ready_node_has_all_the_time() -> None:
     assert deadline(claim("Launched", "Registered", "Initialized")) is None
+
+
+def test_a_preserved_node_is_given_up_when_that_is_over() -> None:
+    kept = {"autonodes.io/preserve-until": shown(NOW + 7200)}
+    assert deadline(claim("Launched", since=NOW, annotations=kept)) == (NOW + 7200, "RegistrationTimeout")
 
 
 def test_a_pool_sets_its_own_deadlines_and_a_bad_one_counts_as_none() -> None:
