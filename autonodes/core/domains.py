@@ -8,12 +8,16 @@ stands in its node affinity, so that whatever is packed, placed or bought after 
 Every step leaves a state that is right, so the end is right, too: kube-scheduler accepts it in the order of the steps,
 and with spread also in most others.
 
+Preferences decide among domains, and among the machines of a domain, that cost nearly as much. They never cost a node:
+what they say about single nodes is left to kube-scheduler.
+
 Limits: a pod without constraints that a spread of others counts is pinned, too; a pinned pod stays where it is even if
 another zone turns out to be better later; more than `MOST_CELLS` combinations of domains are not looked at.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
@@ -31,6 +35,9 @@ from autonodes.core.targets import Target
 from autonodes.core.topology import NOWHERE_IN_PARTICULAR, ApartRule, NearRule, SpreadRule, Topology
 
 MOST_CELLS: Final = 256
+
+NEARLY: Final = 1.05
+"""By which factor what is preferred may be dearer; more than that no preference is worth."""
 
 SPREAD: Final = "TopologySpread"
 AFFINITY: Final = "PodAffinity"
@@ -84,7 +91,7 @@ class Domains:
 
     def resolve(self, shapes: Iterable[Shape]) -> list[Shape]:
         """The shapes to be packed, in the order of their first pods."""
-        listed = list(shapes)
+        listed = [self._preferring(shape) for shape in shapes]
         for shape in listed:
             for rule in shape.topology.spread:
                 self._holders[rule.group] = min(rule.max_skew, self._holders.get(rule.group, rule.max_skew))
@@ -123,8 +130,9 @@ class Domains:
         for cell in cells:
             if self._first_broken(shape.topology, cell.at, cells) is not None or self._full(cell):
                 continue
-            crowding = self._crowding(shape.topology, cell.at, cells)
-            rank = (crowding, cell.room <= 0, cell.price, self._present(shape.topology, cell.at))
+            wishes = self._unmet(shape.topology, cell, cells) if shape.topology.wishes else (False, 0, 0)
+            crowding, present = self._crowding(shape.topology, cell.at, cells), self._present(shape.topology, cell.at)
+            rank = (crowding, cell.room <= 0, *wishes, cell.price, present)
             if least is None or rank < least:
                 best, least = cell, rank
         return best
@@ -176,6 +184,28 @@ class Domains:
                 excess += max(0, counts.get(at[key], 0) + 1 - fewest - skew)
         return excess
 
+    def _unmet(self, topology: Topology, cell: Cell, cells: Sequence[Cell]) -> tuple[bool, int, int]:
+        """Whether it is dear, then the weight of the wishes that it leaves open, then the pods to keep away from."""
+        dear = cell.price > NEARLY * min(each.price for each in cells)
+        unmet = crowd = 0
+        for wish in topology.wishes:
+            count = self._census.counts[wish.group].get(cell.at.get(wish.key, ""), 0)
+            if wish.weight == 0:
+                crowd += count
+            elif (count == 0) == (wish.weight > 0):
+                unmet += abs(wish.weight)
+        return dear, unmet, crowd
+
+    def _preferring(self, shape: Shape) -> Shape:
+        """With the preferred node affinity that costs nothing, the weightiest first, as if it were required."""
+        for _, preferred in sorted(shape.preferred, key=lambda each: -each[0]):
+            both = tuple(dict.fromkeys(term & preferred for term in shape.terms))
+            terms = tuple(term for term in both if term.contradiction() is None)
+            held = replace(shape, terms=terms, topology=NOWHERE_IN_PARTICULAR, pods=[])
+            if terms and self._price(held) <= NEARLY * self._price(replace(held, terms=shape.terms)) < math.inf:
+                shape = replace(shape, terms=terms)
+        return shape
+
     def _present(self, topology: Topology, at: Mapping[str, str]) -> int:
         groups = self._groups.groups
         return sum(self._census.counts[group].get(at.get(groups[group].key, ""), 0) for group in topology.counted)
@@ -183,7 +213,8 @@ class Domains:
     def _cells(self, shape: Shape) -> list[Cell]:
         """A pod that is only counted may also go where the label is missing: nobody counts it there."""
         asked = {rule.key for rule in shape.topology.rules}
-        keys = sorted(asked | {self._groups.groups[group].key for group in shape.topology.counted})
+        wished = {wish.key for wish in shape.topology.wishes}
+        keys = sorted(asked | wished | {self._groups.groups[group].key for group in shape.topology.counted})
         options = [[*self._options(key), *(() if key in asked else (None,))] for key in keys]
         combinations = islice(product(*options), MOST_CELLS)
         cells = (self._cell(shape, dict(zip(keys, values, strict=True))) for values in combinations)
@@ -207,7 +238,7 @@ class Domains:
         price = self._price(pinned)
         room = self._room(pinned, len(shape.pods))
         at = {key: value for key, value in wanted.items() if value is not None}
-        return Cell(at, pinned, price, room) if room or price < float("inf") else None
+        return Cell(at, pinned, price, room) if room or price < math.inf else None
 
     def _pin_terms(self, terms: tuple[Requirements, ...], at: Mapping[str, str | None]) -> tuple[Requirements, ...]:
         key = (terms, tuple(at.items()))
@@ -226,7 +257,7 @@ class Domains:
             rows = self._catalog.with_room(pinned.requests) & self._catalog.buyable
             masks = [lane.rows & rows for lane in self._lanes.of(pinned)]
             prices = [self._catalog.rows[lowest(mask)].price for mask in masks if mask]
-            self._prices[key] = min(prices, default=float("inf"))
+            self._prices[key] = min(prices, default=math.inf)
         return self._prices[key]
 
     def _room(self, pinned: Shape, count: int) -> int:

@@ -5,11 +5,10 @@ In this order: promises of earlier plans are kept; pods with constraints on zone
 in flight is placed there; for the rest nodes are bought (see `buying` and `greedy`, and `refining` if a pool allows it
 time); expendable pods fill what is left over on any of these; for what has no place the reasons are given. Everything
 is done once a shape and not once a pod, and every tie is broken by price, name or the order of the pods, so that the
-same snapshot always gives the same plan.
-Groups of pods that are of use only together are seen to around all this (`gangs`), and so are claims for devices
-(`deviceplanning`).
+same snapshot always gives the same plan. Groups of pods that are of use only together are seen to around all this
+(`gangs`), and so are claims for devices (`deviceplanning`).
 
-What it does not know yet: preferences, ``minValues`` (which it passes on).
+What it does not know yet: ``minValues`` (which it passes on).
 """
 
 from __future__ import annotations
@@ -104,12 +103,13 @@ class _Stage:
         self, snapshot: Snapshot, catalog: Catalog, waiting: Sequence[Pod], ceilings: Mapping[object, int]
     ) -> None:
         usage, groups = Usage(snapshot.pods), Groups(snapshot.namespaces)
-        register((*waiting, *inverse(usage)), groups)
+        respect = snapshot.preference_policy == "Respect"
+        register((*waiting, *inverse(usage)), groups, respect=respect)
         targets = find_targets(snapshot, catalog, usage)
         census = Census(snapshot, groups, usage, targets)
         lanes = Lanes(catalog, snapshot.pools)
         self._snapshot, self._census = snapshot, census
-        self._shapes = group(waiting, groups)
+        self._shapes = group(waiting, groups, respect=respect)
         self.domains = Domains(catalog, lanes, snapshot.pools, targets, groups, census, ceilings)
         self.placing = Placing(targets, census)
 

@@ -43,10 +43,13 @@ class Group:
 
 
 class Groups:
-    """:param namespaces: the labels of each"""
+    """:param namespaces: the labels of each
+    :ivar binding: the groups of which some pod requires something, and does not only wish it
+    """
 
     def __init__(self, namespaces: Mapping[str, Mapping[str, str]]) -> None:
         self.groups: list[Group] = []
+        self.binding: set[int] = set()
         self._namespaces = namespaces
         self._numbers: dict[Group, int] = {}
         self._by_label: dict[tuple[str, str], list[int]] = defaultdict(list)

@@ -23,6 +23,7 @@ class Shape:
     :param index: the position of its first pod among all shapes'; breaks ties
     :param size: shapes with the same requests have the same number
     :param caps: what it means for others on its node, and they for it
+    :param preferred: node affinity that it would like, by weight
     :param topology: what it says about other domains than nodes, until that is decided
     :param pods: in the order in which they will be served
     """
@@ -36,6 +37,7 @@ class Shape:
     priority: int
     expendable: bool
     caps: Caps = UNLIMITED
+    preferred: tuple[tuple[int, Requirements], ...] = ()
     topology: Topology = NOWHERE_IN_PARTICULAR
     pods: list[Pod] = field(default_factory=list)
 
@@ -94,15 +96,16 @@ class _Numbering:
         return number
 
 
-def group(pods: Sequence[Pod], groups: Groups) -> list[Shape]:
+def group(pods: Sequence[Pod], groups: Groups, *, respect: bool = True) -> list[Shape]:
     """The shapes of pods, in the order of their first pods.
 
     :param groups: complete, see `autonodes.core.topology.register`
+    :param respect: whether preferences tell pods apart
     """
     requests = _Numbering(lambda part: frozenset(part.items()))
     terms, tolerations, ports = _Numbering(), _Numbering(), _Numbering()
     spread, near, apart, preferences = _Numbering(), _Numbering(), _Numbering(), _Numbering()
-    rules = Rules(groups)
+    rules = Rules(groups, respect=respect)
     shapes: dict[object, Shape] = {}
     for pod in pods:
         size = requests(pod.requests)
@@ -116,12 +119,14 @@ def group(pods: Sequence[Pod], groups: Groups) -> list[Shape]:
             spread(pod.spread),
             near(pod.near),
             apart(pod.apart),
-            preferences(pod.preferences),
+            preferences(pod.preferences) if respect else 0,
             groups.of(pod),
         )
         shape = shapes.get(key)
         if shape is None:
             shape = shapes[key] = _shape(len(shapes), size, pod, rules)
+            if respect and pod.preferences is not None:
+                shape.preferred = pod.preferences.nodes
         shape.pods.append(pod)
     return list(shapes.values())
 

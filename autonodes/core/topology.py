@@ -46,16 +46,28 @@ class ApartRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """A preference: to be with pods of the group, without them, or (weight 0) where there are the fewest."""
+
+    group: int
+    key: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
-    """:param counted: the groups of larger domains than nodes that the pod is in"""
+    """:param counted: the groups of larger domains than nodes that the pod is in
+    :param wishes: what decides among domains that cost as much
+    """
 
     spread: tuple[SpreadRule, ...] = ()
     near: tuple[NearRule, ...] = ()
     apart: tuple[ApartRule, ...] = ()
     counted: tuple[int, ...] = ()
+    wishes: tuple[Wish, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.spread or self.near or self.apart or self.counted)
+        return bool(self.spread or self.near or self.apart or self.counted or self.wishes)
 
     @property
     def rules(self) -> tuple[SpreadRule | NearRule | ApartRule, ...]:
@@ -69,10 +81,29 @@ def group_of(term: PodTerm) -> Group:
     return Group(term.key, term.selector)
 
 
-def register(pods: Iterable[Pod], groups: Groups) -> None:
-    """Number the groups of all that these pods require. The pods must live as long as ``groups``."""
+def wishes(pod: Pod, groups: Groups) -> tuple[Wish, ...]:
+    """Its preferences about larger domains than nodes; those about single nodes never cost or save one."""
+    found = [
+        Wish(groups.spread(pod, rule), rule.key, 0) for rule in pod.spread if not rule.hard and rule.key != HOSTNAME
+    ]
+    if pod.preferences is not None:
+        listed = [(weight, term) for weight, term in pod.preferences.near]
+        listed += [(-weight, term) for weight, term in pod.preferences.apart]
+        found += [
+            Wish(groups.number(group_of(term)), term.key, weight) for weight, term in listed if term.key != HOSTNAME
+        ]
+    return tuple(found)
+
+
+def register(pods: Iterable[Pod], groups: Groups, *, respect: bool = True) -> None:
+    """Number the groups of all that these pods require. The pods must live as long as ``groups``.
+
+    :param respect: number what they wish, too
+    """
     seen: set[tuple[int, int, int]] = set()
     for pod in pods:
+        if respect and (pod.preferences is not None or pod.spread):
+            wishes(pod, groups)
         if not (pod.spread or pod.near or pod.apart):
             continue
         parts = (id(pod.spread), id(pod.near), id(pod.apart))
@@ -81,16 +112,16 @@ def register(pods: Iterable[Pod], groups: Groups) -> None:
         seen.add(parts)
         for rule in pod.spread:
             if rule.hard:
-                groups.spread(pod, rule)
+                groups.binding.add(groups.spread(pod, rule))
         for term in (*pod.near, *pod.apart):
-            groups.number(group_of(term))
+            groups.binding.add(groups.number(group_of(term)))
 
 
 class Rules:
     """What pods require, in numbers; equal parts are one object."""
 
-    def __init__(self, groups: Groups) -> None:
-        self._groups = groups
+    def __init__(self, groups: Groups, *, respect: bool) -> None:
+        self._groups, self._respect = groups, respect
         self._caps: dict[Hashable, Caps] = {}
         self._topologies: dict[Topology, Topology] = {}
 
@@ -108,11 +139,14 @@ class Rules:
         limits = [(rule.group, rule.max_skew) for rule in spread if rule.key == HOSTNAME]
         limits += [(rule.group, int(rule.group in member)) for rule in apart if rule.key == HOSTNAME]
         needs = frozenset(rule.group for rule in near if rule.key == HOSTNAME)
+        wished = wishes(pod, groups) if self._respect else ()
+        about = groups.binding | {wish.group for wish in wished}
         topology = Topology(
             tuple(rule for rule in spread if rule.key != HOSTNAME),
             tuple(rule for rule in near if rule.key != HOSTNAME),
             tuple(rule for rule in apart if rule.key != HOSTNAME),
-            tuple(sorted(member - here)),
+            tuple(sorted((member - here) & about)),
+            wished,
         )
         caps = self._shared_caps(here, tuple(limits), needs, pod)
         return caps, self._topologies.setdefault(topology, topology)
