@@ -68,13 +68,13 @@ def test_more_kinds_than_the_program_takes_still_bound() -> None:
 
 
 @given(problems())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_no_packing_is_below_it(problem: Problem) -> None:
     assert bound(problem).value <= cheapest(problem) + 1e-9
 
 
 @given(problems(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_more_supplies_never_raise_it(problem: Problem, data: st.DataObject) -> None:
     enough = [Supply((20, 20, 2), 50.0), *problem.supplies]
     fewer = [enough[0], *data.draw(st.lists(st.sampled_from(enough), max_size=3))]

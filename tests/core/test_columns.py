@@ -35,7 +35,7 @@ def check(problem: Problem, answer: list[Copies]) -> None:
 
 
 @given(problems())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_an_improved_packing_is_correct_and_not_dearer(problem: Problem) -> None:
     answer = improved(problem)
     check(problem, answer)

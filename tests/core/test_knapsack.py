@@ -28,7 +28,7 @@ items = st.lists(
 
 
 @given(items)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_with_steps_enough_it_is_the_best(found: list[tuple[int, int, int, int]]) -> None:
     room, prices = (12, 10), (0.5, 0.5)
     sizes = [tuple((place, need) for place, need in enumerate(item[:2]) if need) for item in found]

@@ -17,7 +17,7 @@ from properties.snapshot_strategies import snapshots
 from properties.topologycheck import topology_violations
 
 thorough = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
