@@ -62,7 +62,9 @@ def _print_tables(rows: Iterator[Row]) -> None:
             table.add_row(*map(_text, row.values()))
         console = Console()
         if not console.is_terminal:  # a file has no edge
-            console.width = max(console.width, console.measure(table).maximum)
+            console.width = max(
+                console.width, console.measure(table, options=console.options.update_width(999)).maximum
+            )
         console.print(table)
 
 

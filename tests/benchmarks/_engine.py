@@ -2,7 +2,7 @@
 
 The same contract as the peer's (`hack/peers/karpenter/main.go`), with ``decode_seconds`` for what the watch caches do
 before a plan is made, and ``lower_bound``. With ``repeat`` the same snapshot is planned so often, and the times are the
-medians.
+medians. ``deadline`` is the pool's: seconds that a plan may take to become cheaper.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Given(msgspec.Struct):
     pods: list[msgspec.Raw]
     nodes: list[msgspec.Raw] = []
     repeat: int = 1
+    deadline: float = 0.0
 
 
 def main() -> None:
@@ -84,7 +85,9 @@ def _snapshot() -> tuple[Snapshot, int]:
         pods=tuple(decode_pod(raw) for raw in given.pods),
         nodes=nodes,
         claims=_claims(nodes, types),
-        pools=(NodePool(name=POOL, requirements=Requirements.from_labels({OS: "linux"})),),
+        pools=(
+            NodePool(name=POOL, requirements=Requirements.from_labels({OS: "linux"}), planning_deadline=given.deadline),
+        ),
         instance_types={POOL: tuple(types.values())},
     )
     return snapshot, given.repeat

@@ -4,12 +4,12 @@ Options: ``--pods N[,N…]`` (default 100, 1,000, 5,000, 20,000 and 50,000); ``-
 alternating, up to 20,000 pods; ``--rounds N`` (default 1) of each size; ``--workload FILE`` takes pods that were drawn
 before (``[{kind, label, sel, cpu_m, mem_mi}, …]``), ``--seed S`` draws others; ``--preferences`` (default 4,000 pods)
 takes equal pods that prefer a zone and no company; ``--incremental`` plans for 10 new pods beside 20,000 that run on
-2,000 nodes.
+2,000 nodes. ``--deadline S`` (default 0: the first answer) lets autonodes look so long for a cheaper plan.
 
 A row is one run of one engine in a process of its own. ``seconds`` is one plan for all pods, decoded before; the peer's
 is its scheduler's Solve, set up before, on one worker (its garbage collector may use the other cores: GOMAXPROCS=1
 keeps it from that). ``lower_bound`` is dollars an hour below which no plan can be. With a peer, a row of ratios
-follows each round.
+follows each round; that of CPU times (the peer's garbage collector included) means something on a busy machine too.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def run(arguments: list[str]) -> Iterator[Mapping[str, Any]]:
     source.add_argument("--preferences", action="store_true")
     source.add_argument("--incremental", action="store_true")
     options.add_argument("--seed", type=int, default=42)
+    options.add_argument("--deadline", type=float, default=0.0)
     given = options.parse_args(arguments)
     if given.pods and (given.workload or given.incremental):
         options.error("--pods: a workload file and the incremental case have their own number")
@@ -58,7 +59,7 @@ def run(arguments: list[str]) -> Iterator[Mapping[str, Any]]:
         if given.vs:
             commands[PEER] = [_peer(Path(directory))]
         for drawn in _workloads(given):
-            yield from _rounds(commands, drawn, given.rounds)
+            yield from _rounds(commands, drawn, given)
 
 
 def _workloads(given: argparse.Namespace) -> Iterator[Sequence[workload.Drawn]]:
@@ -77,9 +78,12 @@ def _peer(directory: Path) -> str:
     return str(binary)
 
 
-def _rounds(commands: Commands, drawn: Sequence[workload.Drawn], rounds: int) -> Iterator[Mapping[str, Any]]:
-    given = json.dumps({"types": workload.instance_types(), "pods": list(workload.manifests(drawn))}).encode()
-    for _ in range(rounds):
+def _rounds(
+    commands: Commands, drawn: Sequence[workload.Drawn], options: argparse.Namespace
+) -> Iterator[Mapping[str, Any]]:
+    pods = list(workload.manifests(drawn))
+    given = json.dumps({"types": workload.instance_types(), "pods": pods, "deadline": options.deadline}).encode()
+    for _ in range(options.rounds):
         rows = {
             engine: _row(engine, len(drawn), _answer(command, given))
             for engine, command in commands.items()
@@ -117,6 +121,7 @@ def _ratios(ours: Mapping[str, Any], peers: Mapping[str, Any]) -> Mapping[str, A
     return {
         "pods": ours["pods"],
         "speed_ratio": ours["pods_per_second"] / peers["pods_per_second"],
+        "cpu_ratio": peers["cpu_seconds"] / ours["cpu_seconds"],
         "cost_ratio": ours["hourly_cost"] / peers["hourly_cost"],
         "cost_to_bound": ours["hourly_cost"] / bound if bound else None,
     }
