@@ -72,7 +72,7 @@ def _cards(report: Report) -> Iterator[str]:
     yield _card(f"${report.cost:,.2f}", "an hour")
     yield _card(f"${report.cost * HOURS_A_MONTH:,.0f}", "a month")
     if report.nodes:
-        yield _card(f"{report.proof.gap:.1%}", f"above the lower bound of ${report.proof.lower_bound:,.2f}")
+        yield _card(f"{report.proof.gap:.1%}", f"above the bound, ${report.proof.lower_bound:,.2f}")
     yield _card(f"{len(report.nodes):,}", "nodes to buy")
     yield _card(f"{report.pods - report.left:,}", f"of {report.pods:,} pods placed")
     if report.existing:
