@@ -121,14 +121,14 @@ class Nominating:
             self._wake(name)
 
     def _due(self) -> list[str]:
-        """Those that nobody waits for, or all that have arrived: because all have, or because it is time."""
+        """All that have arrived, if they wait for no other or have waited long enough; else those that need not."""
         claims = self._state.nodeclaims.items
         self._arrived = {name: at for name, at in self._arrived.items() if name in claims}
         self._opened &= claims.keys()
         self._ready &= claims.keys()
         coming = {name for name in self._by_target if name in claims and not claims[name].condition(REGISTERED)}
         promised = coming - self._opened
-        if promised <= self._ready or self._pause() == 0.0:
+        if len(promised) == 1 or promised <= self._ready or self._pause() == 0.0:
             return list(self._arrived)
         return [name for name in self._arrived if name not in promised]
 

@@ -158,6 +158,15 @@ async def test_the_nodes_that_were_promised_open_together_after_their_pods_are_n
         assert scene.nominating.may_open(Node(name="n2", ready=True))
 
 
+async def test_the_only_node_of_a_plan_opens_though_it_is_not_ready() -> None:
+    scene = Scene(pod("a"), coming=("n1",))
+    scene.promises = {PodUID("a"): "n1"}
+    async with scene.running():
+        assert not scene.nominating.may_open(Node(name="n1"))
+        await scene.clock.advance(0.2)
+    assert (scene.woken, scene.server.nominated) == (["n1"], {"a": "n1"})
+
+
 async def test_a_node_does_not_wait_for_ever() -> None:
     scene = Scene(pod("a"), pod("b"), coming=("n1", "n2"))
     scene.promises = {PodUID("a"): "n1", PodUID("b"): "n2"}
