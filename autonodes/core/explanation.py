@@ -24,7 +24,7 @@ from autonodes.core.planner import plan
 from autonodes.core.quantities import format_resource
 from autonodes.core.reasons import LIMIT_EXCEEDED
 from autonodes.core.recording import Recording
-from autonodes.core.requirements import Requirements
+from autonodes.core.requirements import Conflict, Requirements
 from autonodes.core.resources import Resources, add, subtract
 from autonodes.core.shapes import is_expendable, is_planned
 from autonodes.core.taints import format_taint, untolerated
@@ -162,7 +162,7 @@ def _obstacles(pod: Pod, made: Plan, recording: Recording) -> Iterator[Section]:
             continue
         types = snapshot.instance_types.get(pool.name, ())
         beyond = reason.text if reason else "something else rules it out"
-        asked = _Asked(pod.requests, pod.required_terms, beyond)
+        asked = _Asked(pod.requests, (pod.required_terms,), beyond)
         title = f"NodePool {pool.name} ({len(types)} instance types)"
         yield Section(title, _grouped(_by_type(asked, pool, types, snapshot)))
         if reason is not None and reason.code == LIMIT_EXCEEDED:
@@ -175,11 +175,12 @@ def _obstacles(pod: Pod, made: Plan, recording: Recording) -> Iterator[Section]:
 class _Asked:
     """What is asked of an instance type.
 
+    :param terms: of each pod the OR-ed terms
     :param beyond: what to say of one that has all of this
     """
 
     requests: Resources
-    terms: tuple[Requirements, ...]
+    terms: tuple[tuple[Requirements, ...], ...]
     beyond: str
 
 
@@ -196,11 +197,10 @@ def _of_type(asked: _Asked, pool: NodePool, instance_type: InstanceType, rows: S
     if not rows:
         key = _clash(pool.requirements, instance_type)
         return f"the NodePool's own requirements exclude it{f' ({key})' if key else ''}"
-    fitting = [row for row in rows if any(_labels(row).compatible(term) for term in asked.terms or (Requirements(),))]
+    fitting = [row for row in rows if not any(_conflicts(row, terms) for terms in asked.terms)]
     if not fitting:
-        conflicts = (_labels(row).conflict(term) for row in rows for term in asked.terms)
-        conflict = next(each for each in conflicts if each is not None)
-        return f"label {conflict.key} is not what the pod asks for ({conflict.incoming})"
+        conflict = next(each for terms in asked.terms for each in _conflicts(rows[0], terms))
+        return _mismatch(conflict)
     roomy = [row for row in fitting if not _lacking(asked.requests, row.room)]
     if not roomy:
         names = _lacking(asked.requests, fitting[0].room)
@@ -210,6 +210,17 @@ def _of_type(asked: _Asked, pool: NodePool, instance_type: InstanceType, rows: S
     if not any(row.buyable for row in roomy):
         return "not available now"
     return asked.beyond
+
+
+def _conflicts(row: Row, terms: tuple[Requirements, ...]) -> list[Conflict]:
+    """Of each of the OR-ed terms; empty if one of them will do."""
+    labels = _labels(row)
+    found = [labels.conflict(term) for term in terms]
+    return [] if None in found else [each for each in found if each is not None]
+
+
+def _mismatch(conflict: Conflict) -> str:
+    return f"label does not match: {conflict.incoming}"
 
 
 def _labels(row: Row) -> Requirements:
@@ -247,7 +258,7 @@ def _of_node(pod: Pod, node: Node, snapshot: Snapshot) -> str:
     known = Requirements.from_labels(labels)
     if pod.required_terms and not any(term.satisfied_by(labels) for term in pod.required_terms):
         conflict = next(filter(None, (known.conflict(term, ()) for term in pod.required_terms)), None)
-        return f"label {conflict.key} is not what the pod asks for ({conflict.incoming})" if conflict else "labels"
+        return _mismatch(conflict) if conflict else "labels do not match"
     used = add(*(each.requests for each in snapshot.pods if each.node_name == node.name and not each.terminal))
     lacking = _lacking(pod.requests, subtract(node.allocatable, used))
     if lacking:
@@ -310,19 +321,18 @@ def _facts(snapshot: Snapshot, claim: Claim, node: Node | None) -> Iterator[str]
 
 
 def _choice(snapshot: Snapshot, claim: Claim, node: Node | None) -> Iterator[Section]:
-    """What it was bought for, which types would have done, and why no cheaper one did."""
+    """What it was bought for, and why no cheaper type was: by the labels that the pods on it ask for, and by room."""
     if not claim.requests:
         return
     asked = ", ".join(f"{name} {format_resource(name, claim.requests[name])}" for name in sorted(claim.requests))
-    allowed = claim.requirements.allowed(INSTANCE_TYPE)
-    types = f"{len(allowed.values)} instance types would do" if not allowed.complement else "any instance type would do"
-    yield Section("Why it was bought", (f"for pods and daemons that request {asked}", types))
+    yield Section("Why it was bought", (f"for pods and daemons that request {asked}",))
     pool = next((each for each in snapshot.pools if each.name == claim.pool), None)
     price = hourly_costs(snapshot).get(node.name if node else claim.name)
     if pool is None or price is None:
         return
     cheaper = [each for each in snapshot.instance_types.get(pool.name, ()) if _cheapest(each) < price]
-    terms = (claim.requirements.without((INSTANCE_TYPE,)),)
+    here = [pod for pod in snapshot.pods if node is not None and pod.node_name == node.name]
+    terms = tuple(dict.fromkeys(pod.required_terms for pod in here if pod.owner_kind != "DaemonSet"))
     requests = subtract(claim.requests, _daemons(snapshot, node))
     found = _by_type(_Asked(requests, terms, "it would do now"), pool, cheaper, snapshot)
     if found:
