@@ -22,8 +22,9 @@ from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.claims import Claims
 from autonodes.controllers.clock import SystemClock
+from autonodes.controllers.commands import Commands
+from autonodes.controllers.disruption import Disruption
 from autonodes.controllers.drift import Drifting
-from autonodes.controllers.emptiness import Emptiness
 from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.expiration import Expiration
 from autonodes.controllers.freeze import Freeze
@@ -214,14 +215,16 @@ class Program:
             clock,
         )
         self.pod_events = PodEvents(client, self.state, clock)
-        self.emptiness = Emptiness(
+        commands = Commands(self.state, claims, nodes, purchasing, freeze, clock=clock, settings=settings)
+        self.disruption = Disruption(
             self.state,
             snapshots,
             self.provisioner,
+            commands,
+            expectations,
             claims,
             nodes,
             self.pod_events,
-            freeze,
             clock=clock,
             settings=settings,
         )
@@ -254,7 +257,7 @@ class Program:
             self.provisioner,
             self._nominating,
             self.pod_events,
-            self.emptiness,
+            self.disruption,
             self.drifting,
             self.expiration,
             self.nodepools,
@@ -343,7 +346,7 @@ class Program:
                     self.pod_events,
                     self.provisioner,
                     self._nominating,
-                    self.emptiness,
+                    self.disruption,
                     self._preserving,
                     self.drifting,
                     self.expiration,

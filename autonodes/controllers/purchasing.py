@@ -166,6 +166,7 @@ def manifest(name: str, purchase: Purchase, pool: NodePool, instance_types: Iter
                 **template.metadata.annotations,
                 labels.NODE_POOL_HASH: pool.hash(),
                 labels.NODE_POOL_HASH_VERSION: HASH_VERSION,
+                **purchase.annotations,
                 **({labels.POD_GROUP: ",".join(purchase.groups)} if purchase.groups else {}),
             },
             "finalizers": [labels.TERMINATION_FINALIZER],

@@ -112,7 +112,7 @@ def _is_guard(taint: Mapping[str, Any]) -> bool:
 
 def _synced_annotations(claim: NodeClaim) -> dict[str, str]:
     """The claim's, but for those that say something about the object and not about what it stands for."""
-    own = ("kubectl.kubernetes.io/", f"{KOPF_ANNOTATIONS}/")
+    own = ("kubectl.kubernetes.io/", f"{KOPF_ANNOTATIONS}/", labels.REPLACES)
     return {key: value for key, value in claim.metadata.annotations.items() if not key.startswith(own)}
 
 

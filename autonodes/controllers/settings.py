@@ -31,8 +31,13 @@ class ControllerSettings:
     :param offering_rest_max: the longest such rest
     :param collection_interval: between two rounds of garbage collection
     :param collection_grace: a younger machine without a claim is left alone: the claim may be on its way
-    :param emptiness_interval: between two looks for empty nodes, when no pod event asks for one earlier
-    :param emptiness_apart: between two such looks at least
+    :param disruption_interval: between two looks at nodes that may be empty, drifted or badly used, when nothing asks
+        for one earlier
+    :param disruption_apart: between two such looks at least
+    :param disruption_validation: what was decided about nodes must still be right after so long: Karpenter's
+    :param replacement_deadline: a replacement that is no node after so long is given back, and what it was to replace
+        stays: longer than launch and registration may take
+    :param consolidation_min_age: younger nodes are not badly used yet, for pods may still come
     :param drift_interval: between two looks for drift, when no pool or node class changed before: a provider's images
         come once in a while
     :param cache_wait: a written claim must show in the cache within so long; else the watch is taken for dead
@@ -61,8 +66,13 @@ class ControllerSettings:
     offering_rest_max: float = 1800.0
     collection_interval: float = 120.0
     collection_grace: float = 30.0
-    emptiness_interval: float = 10.0
-    emptiness_apart: float = 1.0
+    disruption_interval: float = 10.0
+    disruption_apart: float = 1.0
+    disruption_validation: float = 15.0
+    replacement_deadline: float = 1800.0
+    consolidation_min_age: float = 300.0
+    consolidation_savings: float = 0.05
+    """Share of their cost, not seconds, that replacing nodes must save: less is churn."""
     drift_interval: float = 300.0
     cache_wait: float = 10.0
     termination_poll: float = 1.0

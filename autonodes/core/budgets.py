@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from autonodes.core.cron import Schedule
 from autonodes.core.errors import ConfigError
+from autonodes.core.labels import DISRUPTED_TAINT
 from autonodes.core.model import Budget, Claim, Node, NodePool, Snapshot
 from autonodes.core.targets import is_initialized, pair
 
@@ -63,6 +64,9 @@ def is_active(budget: Budget, now: float) -> bool:
 
 
 def _used(nodes: Iterable[tuple[Node, Claim]]) -> int:
-    return sum(
-        1 for node, claim in nodes if not node.ready or node.deleted_at is not None or claim.deleted_at is not None
-    )
+    return sum(1 for node, claim in nodes if not node.ready or _is_leaving(node, claim))
+
+
+def _is_leaving(node: Node, claim: Claim) -> bool:
+    tainted = any(taint.key == DISRUPTED_TAINT for taint in node.taints)
+    return tainted or node.deleted_at is not None or claim.deleted_at is not None

@@ -50,6 +50,8 @@ PRESERVE_UNTIL: Final = "autonodes.io/preserve-until"
 """NodeClaim or Node annotation, a moment: a failed node is kept for debugging until then (see `preservation`)."""
 PRESERVING: Final = "autonodes.io/preserving"
 """Node annotation: what was done to it to preserve it, to be taken back."""
+REPLACES: Final = "autonodes.io/replaces"
+"""NodeClaim annotation: the command that it is a replacement in, as JSON."""
 CLAIM_UID: Final = "autonodes.io/claim-uid"
 
 CAPACITY_SPOT: Final = "spot"

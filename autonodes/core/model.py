@@ -309,6 +309,7 @@ class Purchase:
     :param requirements: what goes into the NodeClaim: pool's and pods' requirements, the candidate types and offerings
     :param requests: the pods' requests and the daemons' overhead
     :param groups: ``namespace/name`` of the groups of pods that it is for
+    :param annotations: of its NodeClaim, beside the pool's
     """
 
     pool: str
@@ -317,6 +318,7 @@ class Purchase:
     requests: Resources
     candidates: tuple[tuple[str, str, str, float], ...]
     groups: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def price(self) -> float:

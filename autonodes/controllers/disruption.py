@@ -1,0 +1,177 @@
+"""Disruption of nodes for good reasons: empty, drifted, badly used.
+
+`autonodes.core.disruption` decides on a snapshot; `commands` carries it out. Between the two lie fifteen seconds:
+what was decided is decided once more on a new snapshot of the same nodes, and only what still comes out is done. Then
+things that change for a moment (a rollout, a job that ends) are not acted on.
+
+A decision is made when something changed that it depends on, and once a minute, for time passes, too; never while the
+cache lags behind what was written or deleted here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from autonodes.api.nodeclaim import DRIFTED
+from autonodes.controllers.claims import Claims
+from autonodes.controllers.commands import Commands
+from autonodes.controllers.expectations import Expectations
+from autonodes.controllers.nodes import Nodes
+from autonodes.controllers.podevents import PodEvents
+from autonodes.controllers.provisioning import Provisioner
+from autonodes.controllers.settings import ControllerSettings
+from autonodes.controllers.snapshots import Snapshots
+from autonodes.controllers.waiting import wait_for_event
+from autonodes.core.clock import Clock
+from autonodes.core.disruption import Circumstances, Decision, Policy, decide
+from autonodes.core.errors import AutonodesError
+from autonodes.core.model import Pod, Snapshot
+from autonodes.kube.cache import Change
+from autonodes.kube.cluster import ClusterState
+
+log = logging.getLogger(__name__)
+
+_RESYNC: Final = 60.0
+"""Seconds between two decisions at the latest."""
+
+_IN_LOOP: Final = 200
+"""Pods up to which a decision is made in the event loop; a larger one runs beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What is looked at again before it is acted on.
+
+    :param nodes: their names
+    :param due: seconds since the epoch
+    """
+
+    nodes: frozenset[str]
+    due: float
+
+
+class Disruption:
+    def __init__(
+        self,
+        state: ClusterState,
+        snapshots: Snapshots,
+        provisioner: Provisioner,
+        commands: Commands,
+        expectations: Expectations,
+        claims: Claims,
+        nodes: Nodes,
+        pod_events: PodEvents,
+        *,
+        clock: Clock,
+        settings: ControllerSettings,
+    ) -> None:
+        self._state, self._snapshots, self._provisioner = state, snapshots, provisioner
+        self._commands, self._expectations, self._claims, self._nodes = commands, expectations, claims, nodes
+        self._pod_events, self._clock, self._settings = pod_events, clock, settings
+        self._policy = Policy(min_savings=settings.consolidation_savings, min_age=settings.consolidation_min_age)
+        self._changed = asyncio.Event()
+        self._proposal: Proposal | None = None
+        self._decided_at: float | None = None
+        self._told: dict[str, str] = {}
+
+    def subscribe(self) -> None:
+        """Follow what decisions depend on."""
+        self._state.pods.subscribe(self._pod_changed)
+        self._state.nodeclaims.subscribe(self._something_changed)
+        self._state.nodepools.subscribe(self._something_changed)
+        self._state.budgets.subscribe(self._something_changed)
+
+    def _something_changed(self, _: Change[Any]) -> None:
+        self._decided_at = None
+        self._changed.set()
+
+    def _pod_changed(self, change: Change[Pod]) -> None:
+        old, new = change.old, change.new
+        if old is None or new is None or (old.node_name, old.phase) != (new.node_name, new.phase):
+            self._something_changed(change)
+
+    async def run(self) -> None:
+        """Pass after pass, until cancelled."""
+        while True:
+            self._changed.clear()
+            pause = self._settings.disruption_interval
+            try:
+                pause = min(pause, await self.look())
+            except AutonodesError as error:
+                log.warning("no node is disrupted now: %s", error)
+            except Exception:
+                log.exception("disruption: a defect")
+            await self._clock.sleep(self._settings.disruption_apart)
+            await wait_for_event(self._changed, max(0.0, pause - self._settings.disruption_apart), self._clock)
+
+    async def look(self) -> float:
+        """One pass.
+
+        :return: seconds to the next one at the latest
+        :raises AutonodesError: not now: something can't be counted
+        """
+        await self._expectations.met()
+        await self._commands.advance()
+        now, proposal = self._clock.now(), self._proposal
+        if self._commands.is_behind or not self._state.nodeclaims.items:
+            return self._settings.disruption_interval
+        if proposal is None:
+            return await self._propose(now)
+        if now < proposal.due:
+            return proposal.due - now
+        self._proposal = None
+        return await self._act(proposal)
+
+    async def _propose(self, now: float) -> float:
+        if self._decided_at is not None and now < self._decided_at + _RESYNC:
+            return self._settings.disruption_interval
+        self._decided_at = now
+        snapshot, decision = await self._decide(None)
+        self._tell(decision)
+        nodes = frozenset(name for command in decision.commands for name in command.candidates)
+        if nodes:
+            self._proposal = Proposal(nodes, now + self._settings.disruption_validation)
+            return self._settings.disruption_validation
+        later = [each.not_before for each in decision.verdicts if each.not_before is not None]
+        if later:
+            self._decided_at = min(now, min(later) - _RESYNC)
+        return max(0.0, min(later, default=now + _RESYNC) - snapshot.now)
+
+    async def _act(self, proposal: Proposal) -> float:
+        snapshot, decision = await self._decide(proposal.nodes)
+        for command in decision.commands:
+            await self._commands.start(command, snapshot)
+        self._decided_at = None
+        return 0.0
+
+    async def _decide(self, only: frozenset[str] | None) -> tuple[Snapshot, Decision]:
+        view = await self._snapshots.take(self._provisioner.nominations())
+        facts, snapshot = self._facts(), view.snapshot
+        if len(snapshot.pods) <= _IN_LOOP:
+            return snapshot, decide(snapshot, facts, self._policy, only=only)
+        return snapshot, await asyncio.to_thread(decide, snapshot, facts, self._policy, only=only)
+
+    def _facts(self) -> Circumstances:
+        claims: Mapping[str, Any] = self._state.nodeclaims.items
+        return Circumstances(
+            pod_events={name: self._pod_events.last(claim) for name, claim in claims.items()},
+            drifted=frozenset(name for name, claim in claims.items() if claim.condition(DRIFTED)),
+            budgets=tuple(self._state.budgets.items.values()),
+            busy=self._commands.busy(),
+        )
+
+    def _tell(self, decision: Decision) -> None:
+        """What keeps nodes that would go otherwise, once each."""
+        claims, nodes = self._state.nodeclaims, self._state.nodes
+        for name, text in decision.blocked.items():
+            claim, node = claims.get(name), nodes.get(name)
+            if claim is None or node is None or self._told.get(name) == text:
+                continue
+            reason = "DisruptionBlocked" if claim.condition(DRIFTED) else "Unconsolidatable"
+            self._claims.report(claim, reason, text)
+            self._nodes.report(node, reason, text)
+        self._told = dict(decision.blocked)
