@@ -109,6 +109,9 @@ class Bins:
         settled = self._settle(bin_, lane) if each else None
         if settled is None:
             return 0
+        held = self.catalog.with_room(add(bin_.load, times(shape.requests, each)))
+        if not self.catalog.enough(bin_.pool, settled[1] & held & self.catalog.buyable):
+            return 0
         nodes = min(count // each, bin_.copies)
         self._put(bin_, shape, each, nodes, settled)
         return nodes * each

@@ -69,10 +69,14 @@ def is_device(name: str) -> bool:
 class Catalog:
     """:param rows: in the order of price, then pool, type, zone and capacity type
     :param labels: the index of the same rows
+    :param min_values: pool → label → how many values of it a claim must leave to choose from
     """
 
-    def __init__(self, rows: Sequence[Row], labels: LabelIndex) -> None:
+    def __init__(
+        self, rows: Sequence[Row], labels: LabelIndex, min_values: Mapping[str, Mapping[str, int]] | None = None
+    ) -> None:
         self.rows = rows
+        self._min_values = min_values or {}
         self.labels = labels
         self.every = (1 << len(rows)) - 1
         self.buyable = union(1 << index for index, row in enumerate(rows) if row.buyable)
@@ -90,6 +94,11 @@ class Catalog:
             if amount > 0:
                 mask &= self.room(name).at_least(amount)
         return mask
+
+    def enough(self, pool: str, rows: int) -> bool:
+        """Whether so many rows leave as much of a choice as the pool's ``minValues`` ask for."""
+        asked = self._min_values.get(pool)
+        return not asked or all(self.labels.distinct(pool, key, rows) >= least for key, least in asked.items())
 
     def holding(self, load: Resources, among: int) -> int:
         """The rows that hold a load; those with devices that it does not ask for only if there are no others."""
@@ -130,7 +139,7 @@ def build_catalog(snapshot: Snapshot) -> Catalog:
 
     The last one is kept, for it takes longer to make than a small plan, and mostly nothing in it has changed.
     """
-    made_of = (snapshot.pools, dict(snapshot.instance_types), snapshot.daemonsets)
+    made_of = (snapshot.pools, dict(snapshot.instance_types), snapshot.daemonsets, snapshot.min_values_policy)
     for known, catalog in _LAST:
         if known == made_of:
             return catalog
@@ -148,7 +157,14 @@ def _build(snapshot: Snapshot) -> Catalog:
         key=lambda entry: entry.order,
     )
     labels = _index(entries)
-    return Catalog(_rows(entries, labels, snapshot.daemonsets), labels)
+    strict = snapshot.min_values_policy == "Strict"
+    min_values = {pool.name: asked for pool in snapshot.pools if strict and (asked := least_values(pool))}
+    return Catalog(_rows(entries, labels, snapshot.daemonsets), labels, min_values)
+
+
+def least_values(pool: NodePool) -> dict[str, int]:
+    """``minValues`` of a pool's requirements, by label."""
+    return {each.key: each.min_values for each in pool.requirements.values() if each.min_values is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Founding:
         listed = list(members)
         on_sale = self._ledger.affordable() & self._catalog.buyable
         parties = [self._party(lane, on_sale, listed) for lane in self._lanes.of(listed[0][0])]
-        found = [party for party in parties if party.pods]
+        found = [party for party in parties if party.pods and self._catalog.enough(party.lane.pool, party.rows)]
         if not found:
             return {}
         best = min(found, key=lambda each: (-each.pods, self._index(each)))

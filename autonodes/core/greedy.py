@@ -187,7 +187,8 @@ class Opening:
     def _natural(self, active: Sequence[int]) -> int:
         """How many nodes there would be if nothing kept pods apart: so many of the largest machines."""
         demand, useful = self._demand(active), self._useful(active)
-        return min(_at_least(demand, each.room) for each in self._market.machines if useful >> each.row & 1)
+        machines = (each for each in self._market.machines if useful >> each.row & 1)
+        return min((_at_least(demand, each.room) for each in machines), default=0)
 
     def _open_seeds(self, counter: Counter, nodes: int) -> bool:
         """Open the nodes that a counter forces; returns whether any was."""

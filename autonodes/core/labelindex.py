@@ -60,6 +60,11 @@ class LabelIndex:
         found = [value for value in present if value is not None]
         return Requirement.of(key, "In", found) if found and len(found) == len(present) else None
 
+    def distinct(self, pool: str, key: str, mask: int) -> int:
+        """How many values the rows of a mask have at a key, taken together."""
+        column = self._columns.get(pool, {}).get(key, _Column())
+        return len(frozenset().union(*(each.values for each, rows in column.masks.items() if rows & mask)))
+
     def keys(self, pool: str) -> list[str]:
         """Those at which some row of the pool has something."""
         return sorted(self._columns.get(pool, {}))

@@ -37,7 +37,12 @@ class Market:
                 row = catalog.rows[index]
                 room = vector(row.room, names)
                 found.setdefault((lane, room), Machine(lane, index, row.price, room))
-        self.machines = sorted(found.values(), key=lambda machine: machine.row)
+
+        def of_choice(machine: Machine) -> bool:
+            held = catalog.with_room(dict(zip(names, machine.room, strict=True)))
+            return catalog.enough(machine.lane.pool, held & machine.lane.rows & on_sale)
+
+        self.machines = sorted(filter(of_choice, found.values()), key=lambda machine: machine.row)
         self._worth = (0.0,) * len(names)
 
     def appraise(self, demand: Sequence[int], useful: int) -> None:

@@ -310,6 +310,7 @@ class Purchase:
     :param requests: the pods' requests and the daemons' overhead
     :param groups: ``namespace/name`` of the groups of pods that it is for
     :param annotations: of its NodeClaim, beside the pool's
+    :param relaxed: the pool's ``minValues`` that the candidates fall short of (policy ``BestEffort``), for people
     """
 
     pool: str
@@ -319,6 +320,7 @@ class Purchase:
     candidates: tuple[tuple[str, str, str, float], ...]
     groups: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    relaxed: tuple[str, ...] = ()
 
     @property
     def price(self) -> float:

@@ -7,8 +7,6 @@ time); expendable pods fill what is left over on any of these; for what has no p
 is done once a shape and not once a pod, and every tie is broken by price, name or the order of the pods, so that the
 same snapshot always gives the same plan. Groups of pods that are of use only together are seen to around all this
 (`gangs`), and so are claims for devices (`deviceplanning`).
-
-What it does not know yet: ``minValues`` (which it passes on).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from autonodes.core.bins import Bin
 from autonodes.core.bitsets import bits
-from autonodes.core.catalog import Catalog
+from autonodes.core.catalog import Catalog, least_values
 from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
 from autonodes.core.limits import Ledger
 from autonodes.core.model import PodUID, Purchase
@@ -42,6 +42,7 @@ class _Choice(NamedTuple):
     candidates: tuple[tuple[str, str, str, float], ...]
     daemons: Resources
     largest: Resources
+    relaxed: tuple[str, ...]
 
 
 class Purchases:
@@ -73,6 +74,7 @@ class Purchases:
                 requirements=choice.requirements,
                 requests=add(bin_.load, choice.daemons),
                 candidates=choice.candidates,
+                relaxed=choice.relaxed,
             )
 
     def _choice(self, bin_: Bin, asked: frozenset[str], allowed: int) -> _Choice:
@@ -92,7 +94,13 @@ class Purchases:
             tuple((row.type.name, row.offering.zone, row.offering.capacity_type, row.price) for row in listed),
             greatest(subtract(row.type.allocatable, row.room) for row in listed),
             greatest(row.cost for row in listed),
+            self._relaxed(rows),
         )
+
+    def _relaxed(self, rows: int) -> tuple[str, ...]:
+        pool, labels = self._catalog.cheapest(rows).pool, self._catalog.labels
+        counted = ((key, labels.distinct(pool.name, key, rows), least) for key, least in least_values(pool).items())
+        return tuple(f"{key}: {offered} of minValues {least}" for key, offered, least in counted if offered < least)
 
     def _cheapest_types(self, rows: int) -> int:
         kept, types = 0, set[str]()

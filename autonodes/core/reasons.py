@@ -28,6 +28,7 @@ INCOMPATIBLE_REQUIREMENTS: Final = "IncompatibleRequirements"
 INSUFFICIENT_RESOURCES: Final = "InsufficientResources"
 HOST_PORT_CONFLICT: Final = "HostPortConflict"
 NO_OFFERING: Final = "NoOffering"
+MIN_VALUES: Final = "MinValues"
 LIMIT_EXCEEDED: Final = "LimitExceeded"
 
 
@@ -87,6 +88,8 @@ class Reasons:
             return NO_OFFERING, self._not_offered(holding)
         if not buyable & ~self._ledger.reservations.exhausted:
             return NO_OFFERING, "the reservations that would do take no more machines"
+        if not self._catalog.enough(pool.name, buyable):
+            return MIN_VALUES, "what would do offers fewer values than the NodePool's minValues ask for"
         return LIMIT_EXCEEDED, self._limit(buyable)
 
     def _incompatible(self, pool: NodePool, terms: Sequence[Requirements]) -> str:
