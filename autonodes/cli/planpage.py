@@ -15,10 +15,11 @@ from importlib.resources import files
 from string import Template
 from typing import Final
 
-from autonodes.cli.planreport import HOURS_A_MONTH, PlannedNode, Report
+from autonodes.cli.planreport import PlannedNode, Report
 from autonodes.cli.plantable import Group, groups
 from autonodes.core.catalog import is_device
 from autonodes.core.model import Resources
+from autonodes.core.money import HOURS_A_MONTH
 from autonodes.core.quantities import format_resource
 
 _MOST_GROUPS: Final = 400

@@ -14,12 +14,12 @@ from typing import Any, Final
 from autonodes.cli.inputs import Inputs
 from autonodes.core.errors import AutonodesError
 from autonodes.core.model import InstanceType, Plan, PodUID, Purchase, Reason, Resources
+from autonodes.core.money import HOURS_A_MONTH
 from autonodes.core.narration import by_reasons
 from autonodes.core.proof import Proof, RunnerUp
 from autonodes.core.quantities import format_resources
 from autonodes.core.resources import subtract
 
-HOURS_A_MONTH: Final = 730
 _DIGITS: Final = 6
 
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autonodes.cli.planreport import HOURS_A_MONTH, PlannedNode, Report
+from autonodes.cli.planreport import PlannedNode, Report
+from autonodes.core.money import HOURS_A_MONTH
 
 WIDE: Final = 120
 """Columns from which pool and runner-up are shown."""
