@@ -218,7 +218,11 @@ class Domains:
         options = [[*self._options(key), *(() if key in asked else (None,))] for key in keys]
         combinations = islice(product(*options), MOST_CELLS)
         cells = (self._cell(shape, dict(zip(keys, values, strict=True))) for values in combinations)
-        return [cell for cell in cells if cell is not None]
+        found = [cell for cell in cells if cell is not None]
+        if found or asked:
+            return found
+        anywhere = self._cell(shape, {})  # it is only counted, and where it will be can't be said
+        return [anywhere] if anywhere is not None else []
 
     def _options(self, key: str) -> list[str]:
         """The values that nodes have or could have at a key."""
@@ -309,6 +313,6 @@ def _alike(pinned: Shape) -> object:
 
 
 def _order(shape: Shape) -> tuple[bool, bool, int, int]:
-    """Whoever keeps others out first, whoever is only counted last."""
+    """Whoever keeps others out first; whoever is only counted before those that count."""
     topology = shape.topology
-    return (not topology.apart, not (topology.spread or topology.near), -shape.priority, shape.index)
+    return (not topology.apart, bool(topology.spread or topology.near), -shape.priority, shape.index)

@@ -47,7 +47,7 @@ class Placing:
             return True
         for name in (pod.nominated_node, nominations.get(pod.uid, "")):
             target = self._by_name.get(name)
-            if target is not None and target.accepts(shape) and target.room_for(shape, 1):
+            if target is not None and target.accepts(shape) and target.room_for(shape, 1, _promised(shape)):
                 self._put(pod, shape, target)
                 return True
         return False
@@ -81,7 +81,7 @@ class Placing:
         if shape.caps.needs & (self.counters | self._census.present) or not shape.caps.needs <= shape.caps.counts:
             return True
         count = len(shape.pods)
-        first = Caps(shape.caps.counts, shape.caps.limits)
+        first = _promised(shape)
         for target, look in zip(self._targets, self._looks, strict=True):
             if target.room_for(shape, count, first) == count and self._accepts(target, look, shape):
                 target.take(shape, count)
@@ -100,6 +100,11 @@ class Placing:
         target.take(shape)
         self._census.promised(shape.topology, target)
         self.placements[pod.uid] = target.name
+
+
+def _promised(shape: Shape) -> Caps:
+    """Pods that must share a node may each be the first that is put where all are promised to."""
+    return Caps(shape.caps.counts, shape.caps.limits)
 
 
 def _size(requests: Resources, room: Resources) -> float:

@@ -65,7 +65,7 @@ class Target:
             count = min(count, room.get(name, 0) // amount)
             if count <= 0:
                 return 0
-        return self.tally.room_for(caps or shape.caps, count) if shape.caps else count
+        return self.tally.room_for(shape.caps if caps is None else caps, count) if shape.caps else count
 
     def take(self, shape: Shape, count: int = 1) -> None:
         for name, amount in shape.requests.items():
