@@ -4,8 +4,8 @@ What is missing is written as claims, what is too many is deleted, which drains 
 all that this process has written shows there (`expectations`); another process starts from a complete list. So a
 death between two claims leaves some missing, which the successor writes, and never one too many.
 
-A pool that is not ready buys nothing. Where machines can't be had, claims come and go; they are written anew once in
-:data:`APART` seconds.
+A pool that is not ready buys nothing. Where machines can't be had, claims come and go; :data:`APART` seconds pass
+before the next ones are written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 from typing import Final
 
 from autonodes.api.conditions import READY, is_true
-from autonodes.api.nodeclaim import NodeClaim
+from autonodes.api.nodeclaim import LAUNCHED, NodeClaim
 from autonodes.api.nodepool import NodePool
 from autonodes.controllers.claims import Claims, deleted_at
 from autonodes.controllers.expectations import Expectations
@@ -36,7 +36,7 @@ from autonodes.kube.errors import ApiError
 log = logging.getLogger(__name__)
 
 APART: Final = 10.0
-"""Seconds between two rounds of claims of a pool."""
+"""Seconds after a claim that got no machine, in which no other is written for the pool."""
 
 _DELAY: Final = 0.2
 """Seconds in which changes of a pool's claims are collected."""
@@ -58,7 +58,7 @@ class StaticPools:
         self._expectations, self._claims, self._providers = expectations, claims, providers
         self._freeze, self._clock = freeze, clock
         self._queue = WorkQueue("static NodePool", self._look, clock, resync=60.0)
-        self._bought: dict[str, float] = {}
+        self._failed: dict[str, float] = {}
         self._deleted: dict[str, str] = {}
 
     def subscribe(self) -> None:
@@ -81,6 +81,8 @@ class StaticPools:
         claim = change.new or change.old
         pool = self._state.nodepools.get(claim.pool) if claim is not None else None
         if pool is not None and pool.spec.replicas is not None:
+            if change.new is None and change.old is not None and not change.old.condition(LAUNCHED):
+                self._failed[pool.name] = self._clock.now()
             self._queue.add(pool.name, after=_DELAY)
 
     async def _look(self, name: str) -> None:
@@ -90,7 +92,7 @@ class StaticPools:
         pool = self._state.nodepools.get(name)
         if pool is None or pool.spec.replicas is None or pool.metadata.deletion_timestamp is not None:
             self._queue.forget(name)
-            self._bought.pop(name, None)
+            self._failed.pop(name, None)
             return
         if pool.spec.template.spec.node_class_ref.group != GROUP or self._is_behind():
             return
@@ -109,7 +111,7 @@ class StaticPools:
         return claim is not None and claim.metadata.uid == uid and deleted_at(claim) is None
 
     async def _buy(self, pool: NodePool, count: int) -> None:
-        wait = self._bought.get(pool.name, -APART) + APART - self._clock.now()
+        wait = self._failed.get(pool.name, -APART) + APART - self._clock.now()
         if count <= 0:
             return
         if wait > 0:
@@ -119,7 +121,6 @@ class StaticPools:
         instance_types = await source.instance_types()
         purchase = self._purchase(pool.to_model())
         log.info("NodePool %s: %d of %d nodes are missing", pool.name, count, pool.spec.replicas)
-        self._bought[pool.name] = self._clock.now()
         for _ in range(count):
             self._freeze.check()
             await self._purchasing.write_one(purchase, pool, instance_types)
