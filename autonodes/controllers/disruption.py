@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,6 +55,8 @@ class Proposal:
 
 
 class Disruption:
+    """:param decided: told of what is acted on"""
+
     def __init__(
         self,
         state: ClusterState,
@@ -66,12 +68,14 @@ class Disruption:
         nodes: Nodes,
         pod_events: PodEvents,
         *,
+        decided: Callable[[Snapshot, Decision], None],
         clock: Clock,
         settings: ControllerSettings,
     ) -> None:
         self._state, self._snapshots, self._provisioner = state, snapshots, provisioner
         self._commands, self._expectations, self._claims, self._nodes = commands, expectations, claims, nodes
-        self._pod_events, self._clock, self._settings = pod_events, clock, settings
+        self._pod_events, self._decided = pod_events, decided
+        self._clock, self._settings = clock, settings
         self._policy = Policy(min_savings=settings.consolidation_savings, min_age=settings.consolidation_min_age)
         self._changed = asyncio.Event()
         self._proposal: Proposal | None = None
@@ -143,6 +147,7 @@ class Disruption:
 
     async def _act(self, proposal: Proposal) -> float:
         snapshot, decision = await self._decide(proposal.nodes)
+        self._decided(snapshot, decision)
         for command in decision.commands:
             await self._commands.start(command, snapshot)
         self._decided_at = None

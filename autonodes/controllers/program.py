@@ -35,6 +35,7 @@ from autonodes.controllers.launch import Launch
 from autonodes.controllers.lifecycle import Gated, Lifecycle
 from autonodes.controllers.liveness import Liveness
 from autonodes.controllers.lives import Lives
+from autonodes.controllers.metrics import Metrics
 from autonodes.controllers.nodeclasses import NodeClasses
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.nodepools import NodePools
@@ -127,6 +128,7 @@ class Program:
         )
         self.state = ClusterState(client, clock)
         self.events = EventRecorder(client, clock, instance=context.identity)
+        self.metrics = Metrics(self.state, clock, port=settings.metrics_port)
         self._classes: dict[str, Cache[dict[str, Any]]] = {
             kind: Cache(client, node_class(kind), msgspec.json.decode, clock) for kind in context.providers
         }
@@ -199,7 +201,7 @@ class Program:
             expectations,
             self.events,
             GangRollback(self.state, claims),
-            plan=plan,
+            plan=self.metrics.timed(plan),
             clock=clock,
             settings=settings,
         )
@@ -225,6 +227,7 @@ class Program:
             claims,
             nodes,
             self.pod_events,
+            decided=self.metrics.decided,
             clock=clock,
             settings=settings,
         )
@@ -260,6 +263,7 @@ class Program:
             self.disruption,
             self.drifting,
             self.expiration,
+            self.metrics,
             self.nodepools,
             self.nodeoverlays,
             self.staticpools,
@@ -312,6 +316,7 @@ class Program:
             watching = [
                 tasks.create_task(self.state.run(), name="caches"),
                 tasks.create_task(self.events.run(), name="events"),
+                tasks.create_task(self.metrics.run(), name="metrics"),
                 *(tasks.create_task(cache.run(), name=f"cache {kind}") for kind, cache in self._classes.items()),
             ]
             await first_to_return(self._lead_for_ever(), self._stopping.wait())

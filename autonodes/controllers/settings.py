@@ -37,6 +37,7 @@ class ControllerSettings:
     :param disruption_validation: what was decided about nodes must still be right after so long: Karpenter's
     :param replacement_deadline: a replacement that is no node after so long is given back, and what it was to replace
         stays: longer than launch and registration may take
+    :param metrics_port: of the loopback, on which Prometheus metrics are served; 0 for none
     :param consolidation_min_age: younger nodes are not badly used yet, for pods may still come
     :param drift_interval: between two looks for drift, when no pool or node class changed before: a provider's images
         come once in a while
@@ -71,6 +72,7 @@ class ControllerSettings:
     disruption_validation: float = 15.0
     replacement_deadline: float = 1800.0
     consolidation_min_age: float = 300.0
+    metrics_port: int = 0
     consolidation_savings: float = 0.05
     """Share of their cost, not seconds, that replacing nodes must save: less is churn."""
     drift_interval: float = 300.0
