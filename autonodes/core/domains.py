@@ -132,7 +132,7 @@ class Domains:
                 continue
             wishes = self._unmet(shape.topology, cell, cells) if shape.topology.wishes else (False, 0, 0)
             crowding, present = self._crowding(shape.topology, cell.at, cells), self._present(shape.topology, cell.at)
-            rank = (crowding, cell.room <= 0, *wishes, cell.price, present)
+            rank = (not cell.at, crowding, cell.room <= 0, *wishes, cell.price, present)
             if least is None or rank < least:
                 best, least = cell, rank
         return best
@@ -219,10 +219,8 @@ class Domains:
         combinations = islice(product(*options), MOST_CELLS)
         cells = (self._cell(shape, dict(zip(keys, values, strict=True))) for values in combinations)
         found = [cell for cell in cells if cell is not None]
-        if found or asked:
-            return found
-        anywhere = self._cell(shape, {})  # it is only counted, and where it will be can't be said
-        return [anywhere] if anywhere is not None else []
+        anywhere = None if asked else self._cell(shape, {})  # it is only counted, and where it will be can't be said
+        return [*found, anywhere] if anywhere is not None else found
 
     def _options(self, key: str) -> list[str]:
         """The values that nodes have or could have at a key."""
