@@ -38,6 +38,9 @@ _BALANCE: Final = 0.5
 _SINGLES: Final = 50
 """Nodes that are tried one by one in one decision."""
 
+_TOGETHER: Final = 100
+"""Nodes that one decision consolidates at most, as in Karpenter: what goes together fails together."""
+
 _MINUTE: Final = 60.0
 
 
@@ -157,7 +160,7 @@ class _Engine:
         )
         ranked = self._within_budgets(sorted(found, key=lambda each: (each.cost, each.node.name)), UNDERUTILIZED)
         best: list[Command] = []
-        count = len(ranked)
+        count = min(len(ranked), _TOGETHER)
         while count:
             commands = [each for each in self._commands(ranked[:count], UNDERUTILIZED) if each.saved > 0]
             best = max((best, commands), key=_worth)
