@@ -20,6 +20,7 @@ from autonodes.api.nodeclaim import DRIFTED
 from autonodes.controllers.claims import Claims
 from autonodes.controllers.commands import Commands
 from autonodes.controllers.expectations import Expectations
+from autonodes.controllers.freeze import FrozenError
 from autonodes.controllers.nodes import Nodes
 from autonodes.controllers.podevents import PodEvents
 from autonodes.controllers.provisioning import Provisioner
@@ -155,6 +156,8 @@ class Disruption:
 
     async def _decide(self, only: frozenset[str] | None) -> tuple[Snapshot, Decision]:
         view = await self._snapshots.take(self._provisioner.nominations())
+        if not view.headroom_known:
+            raise FrozenError(["not all that room is kept for has been looked at yet"])
         facts, snapshot = self._facts(), view.snapshot
         if len(snapshot.pods) <= _IN_LOOP:
             return snapshot, decide(snapshot, facts, self._policy, only=only)
