@@ -219,7 +219,9 @@ class Domains:
         combinations = islice(product(*options), MOST_CELLS)
         cells = (self._cell(shape, dict(zip(keys, values, strict=True))) for values in combinations)
         found = [cell for cell in cells if cell is not None]
-        anywhere = None if asked else self._cell(shape, {})  # it is only counted, and where it will be can't be said
+        kept_out = any(self._census.held[group] for group in shape.topology.counted)
+        # one that is only counted may be where nobody can say, unless it is to stay away from somewhere
+        anywhere = None if asked or kept_out else self._cell(shape, {})
         return [*found, anywhere] if anywhere is not None else found
 
     def _options(self, key: str) -> list[str]:
