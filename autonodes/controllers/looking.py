@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
-from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.freeze import Freeze, FrozenError
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.podevents import PodEvents
 from autonodes.controllers.providers import Providers
+from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.controllers.snapshots import Snapshots
 from autonodes.core.availability import Availability
 from autonodes.core.clock import Clock
@@ -49,7 +49,7 @@ async def look(
     }
     sources = Providers(providers, classes)
     overlays = NodeOverlays(client, state, sources, clock)
-    buffers = CapacityBuffers(client, clock)
+    buffers = RoomKeeping(client, state, clock)
     freeze = Freeze(state, clock, lambda: True)
     snapshots = Snapshots(state, sources, overlays, buffers, freeze, clock, availability=Availability(), limits=limits)
     async with _filled(state, classes, clock, patience):

@@ -19,7 +19,6 @@ from typing import Any, Final
 import msgspec
 
 from autonodes.api.nodeclaim import NodeClaim
-from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.claims import Claims
 from autonodes.controllers.clock import SystemClock
 from autonodes.controllers.commands import Commands
@@ -50,6 +49,7 @@ from autonodes.controllers.purchasing import Purchasing
 from autonodes.controllers.registration import Registration
 from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.controllers.rollback import GangRollback
+from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots
 from autonodes.controllers.staticpools import StaticPools
@@ -180,7 +180,7 @@ class Program:
         )
         self.lives = Lives(lifecycle.live, termination.run, self._life_wakeups)
 
-        self.buffers = CapacityBuffers(client, clock)
+        self.buffers = RoomKeeping(client, self.state, clock)
         snapshots = Snapshots(
             self.state,
             providers,

@@ -19,11 +19,11 @@ from typing import Any, Final
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.batching import Batcher
-from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.claims import deleted_at
 from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.purchasing import Purchasing
 from autonodes.controllers.rollback import GangRollback
+from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots, View
 from autonodes.core.clock import Clock
@@ -62,7 +62,7 @@ class Provisioner:
         state: ClusterState,
         snapshots: Snapshots,
         purchasing: Purchasing,
-        buffers: CapacityBuffers,
+        buffers: RoomKeeping,
         expectations: Expectations,
         events: EventRecorder,
         rollback: GangRollback,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodepool import NodePool
-from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.claims import created_at, deleted_at
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.providers import NodeClassRef, Providers
+from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.core import model
 from autonodes.core.availability import Availability
 from autonodes.core.clock import Clock
@@ -51,7 +51,7 @@ class Snapshots:
         state: ClusterState,
         providers: Providers,
         overlays: NodeOverlays,
-        buffers: CapacityBuffers,
+        buffers: RoomKeeping,
         freeze: Freeze,
         clock: Clock,
         *,
@@ -126,7 +126,7 @@ class Snapshots:
             pools=pools,
             instance_types=instance_types,
             daemonsets=tuple(self._state.daemonsets.items.values()),
-            groups=self._state.podgroups.contents(),
+            groups=(*self._state.podgroups.contents(), *self._buffers.groups()),
             devices=self._state.devices.contents(),
             limits=self._limits,
             nominations=nominations,

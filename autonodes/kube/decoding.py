@@ -39,6 +39,7 @@ _KEPT_ANNOTATIONS: Final = (
     "karpenter.sh/",
     "autonodes.io/",
     "cluster-autoscaler.kubernetes.io/",
+    "autoscaling.x-k8s.io/",
     "controller.kubernetes.io/pod-deletion-cost",
     "kubernetes.io/config.mirror",
 )

@@ -1,0 +1,301 @@
+"""ProvisioningRequests (``autoscaling.x-k8s.io/v1``): room for a whole set of pods is asked for before they exist.
+
+Kueue makes one for a workload and admits it when it is provisioned. Each is resolved to the pods of its pod sets, and
+the planner sees them as one group, all or nothing: ``best-effort-atomic-scale-up`` buys for it, ``check-capacity``
+(expendable pods, to the planner) only looks for room. When each pod has a place on a node that has come up, the request
+is ``Provisioned``, and the room is kept for ten minutes; a pod with the annotation
+``autoscaling.x-k8s.io/consume-provisioning-request: NAME`` takes the place of one of them. After that it is
+``BookingExpired``; if a node goes before, ``CapacityRevoked``.
+
+The kind is not this project's: where the cluster does not have it, it is looked for once a minute. Requests of other
+classes are left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from autonodes.api.conditions import Condition, ConditionStatus, find_condition, is_true, set_condition
+from autonodes.api.objects import timestamp
+from autonodes.controllers.workqueue import WorkQueue
+from autonodes.core.clock import Clock
+from autonodes.core.errors import ConfigError
+from autonodes.core.labels import EXPENDABLE, INITIALIZED, NODE_POOL
+from autonodes.core.model import Node, Plan, Pod, PodGroup, PodUID
+from autonodes.kube.cache import Cache, Change
+from autonodes.kube.client import KubeClient, Object
+from autonodes.kube.decoding import decode_pod
+from autonodes.kube.errors import ApiError, NotFoundError
+from autonodes.kube.resources import CRDS, PODTEMPLATES, PROVISIONINGREQUESTS
+
+CHECK: Final = "check-capacity.autoscaling.x-k8s.io"
+ATOMIC: Final = "best-effort-atomic-scale-up.autoscaling.x-k8s.io"
+
+CONSUME: Final = "autoscaling.x-k8s.io/consume-provisioning-request"
+"""Pod annotation: the name of the request of its namespace whose room it uses."""
+
+BOOKED: Final = 600.0
+"""Seconds for which room is kept that nobody uses; Cluster Autoscaler's number, which Kueue counts on."""
+
+_ACCEPTED: Final = "Accepted"
+_PROVISIONED: Final = "Provisioned"
+_OVER: Final = ("Failed", "BookingExpired", "CapacityRevoked")
+
+_ABSENT: Final = 60.0
+_RESYNC: Final = 15.0
+
+_Verdict = tuple[ConditionStatus, str, str]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """:param booked: whether it has had its room"""
+
+    pods: tuple[Pod, ...]
+    booked: bool
+
+
+class ProvisioningRequests:
+    def __init__(self, client: KubeClient, pods: Cache[Pod], clock: Clock) -> None:
+        self._client, self._pods, self._clock = client, pods, clock
+        self._callbacks: list[Callable[[], None]] = []
+        self._cache: Cache[Object] = Cache(client, PROVISIONINGREQUESTS, msgspec.json.decode, clock)
+        self._cache.subscribe(self._changed)
+        self._queue = WorkQueue("ProvisioningRequest", self._look, clock, resync=_RESYNC)
+        self._requests: dict[str, _Request] = {}
+        self._verdicts: dict[str, _Verdict] = {}
+        self._revoked: set[str] = set()
+        self._seen: set[str] = set()
+        self._absent = False
+
+    def subscribe(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when room is wanted for other pods than before."""
+        self._callbacks.append(callback)
+
+    @property
+    def settled(self) -> bool:
+        """Whether each request has been looked at, so that `pods` is all of it."""
+        return self._absent or (self._cache.is_synced and self._seen.issuperset(self._cache.items))
+
+    def pods(self) -> tuple[Pod, ...]:
+        """Those that room is wanted for, less those that exist by now."""
+        if not self._requests:
+            return ()
+        used = Counter(
+            f"{pod.namespace}/{name}"
+            for pod in self._pods.items.values()
+            if not pod.terminal and (name := pod.annotations.get(CONSUME))
+        )
+        return tuple(pod for key in sorted(self._requests) for pod in self._requests[key].pods[used[key] :])
+
+    def groups(self) -> tuple[PodGroup, ...]:
+        """The pods of each request are a group of which none may be missing."""
+        sizes = Counter((pod.namespace, pod.group) for pod in self.pods())
+        return tuple(PodGroup(namespace=space, name=name, min_count=size) for (space, name), size in sizes.items())
+
+    def planned(self, plan: Plan, nodes: Mapping[str, Node]) -> None:
+        """Tell the requests what a plan made of their pods."""
+        fates: dict[str, Counter[str]] = {}
+        for pod in self.pods():
+            node = nodes.get(plan.placements.get(pod.uid, ""))
+            fate = "refused" if pod.uid in plan.unplaced else "there" if node and _is_up(node) else "coming"
+            fates.setdefault(_key(pod), Counter())[fate] += 1
+        for key, counts in fates.items():
+            self._judge(key, counts)
+
+    def _judge(self, key: str, counts: Mapping[str, int]) -> None:
+        if self._requests[key].booked:
+            if counts.get("refused"):
+                self._revoked.add(key)
+                self._queue.add(key)
+            return
+        verdict = _verdict(counts)
+        if self._verdicts.get(key) != verdict:
+            self._verdicts[key] = verdict
+            self._queue.add(key)
+
+    async def look_once(self) -> None:
+        """Find out about all of them and write nothing; for somebody who does not lead.
+
+        :raises ApiError: it can't be known
+        """
+        for body in await self._client.list(PROVISIONINGREQUESTS) if await self._is_served() else []:
+            conditions = _conditions(body)
+            found = await self._pods_of(body) if _is_open(body, conditions) else ()
+            if not isinstance(found, str):
+                key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+                self._keep(key, _Request(found, is_true(conditions, _PROVISIONED)))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            tasks.create_task(self._queue.run())
+
+    async def _follow(self) -> None:
+        while not await self._is_served():
+            self._absent = True
+            await self._clock.sleep(_ABSENT)
+        self._absent = False
+        await self._cache.run()
+
+    async def _is_served(self) -> bool:
+        try:
+            definition = await self._client.get(CRDS, str(PROVISIONINGREQUESTS))
+        except ApiError:
+            return False
+        versions = definition["spec"]["versions"]
+        return any(each["name"] == PROVISIONINGREQUESTS.version and each["served"] for each in versions)
+
+    def _changed(self, change: Change[Object]) -> None:
+        self._queue.add(change.key)
+
+    async def _look(self, key: str) -> None:
+        namespace, _, name = key.partition("/")
+        try:
+            body = await self._client.get(PROVISIONINGREQUESTS, name, namespace)
+        except NotFoundError:
+            self._queue.forget(key)
+            self._forget(key)
+            return
+        conditions = _conditions(body)
+        if not _is_open(body, conditions):
+            self._forget(key)
+            return
+        found = await self._pods_of(body)
+        if isinstance(found, str):
+            self._forget(key)
+            await self._show(body, conditions, {"Failed": ("True", "FailedToResolve", found)})
+            return
+        await self._show(body, conditions, self._outcome(key, conditions))
+        self._keep(key, _Request(found, is_true(conditions, _PROVISIONED)))
+
+    def _outcome(self, key: str, conditions: tuple[Condition, ...]) -> Mapping[str, _Verdict]:
+        booked = find_condition(conditions, _PROVISIONED)
+        if booked is None or booked.status != "True":
+            accepted: dict[str, _Verdict] = {_ACCEPTED: ("True", "Accepted", "the request will be planned for")}
+            return accepted | ({_PROVISIONED: self._verdicts[key]} if key in self._verdicts else {})
+        if key in self._revoked:
+            return {"CapacityRevoked": ("True", "CapacityRevoked", "a node that was there for it is gone")}
+        if self._clock.now() - (timestamp(booked.last_transition_time) or 0.0) >= BOOKED:
+            text = f"the room was kept for {BOOKED:.0f} s and is free now"
+            return {"BookingExpired": ("True", "BookingExpired", text)}
+        return {}
+
+    def _forget(self, key: str) -> None:
+        self._seen.add(key)
+        self._verdicts.pop(key, None)
+        self._revoked.discard(key)
+        if self._requests.pop(key, None) is not None:
+            self._tell()
+
+    def _keep(self, key: str, request: _Request) -> None:
+        self._seen.add(key)
+        if self._requests.get(key) != request:
+            self._requests[key] = request
+            self._tell()
+
+    def _tell(self) -> None:
+        for callback in self._callbacks:
+            callback()
+
+    async def _pods_of(self, body: Object) -> tuple[Pod, ...] | str:
+        """Its pods, or why there are none.
+
+        :raises ApiError: it can't be known
+        """
+        metadata, pods = body["metadata"], list[Pod]()
+        for number, pod_set in enumerate(body["spec"]["podSets"]):
+            name = pod_set["podTemplateRef"]["name"]
+            try:
+                template = (await self._client.get(PODTEMPLATES, name, metadata["namespace"]))["template"]
+                pods += _pods(body, f"{number}", template, pod_set["count"])
+            except NotFoundError:
+                return f"spec.podSets[{number}].podTemplateRef.name: there is no PodTemplate {name!r}"
+            except (ConfigError, msgspec.ValidationError) as error:
+                return f"PodTemplate {name}: {error}"
+        return tuple(pods)
+
+    async def _show(self, body: Object, before: tuple[Condition, ...], verdicts: Mapping[str, _Verdict]) -> None:
+        conditions, metadata = before, body["metadata"]
+        for type_, (status, reason, message) in verdicts.items():
+            conditions = set_condition(
+                conditions,
+                type_,
+                status,
+                now=self._clock.now(),
+                reason=reason,
+                message=message,
+                observed_generation=metadata.get("generation"),
+            )
+        if conditions == before:
+            return
+        listed = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions]
+        tied = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        await self._client.merge_patch(
+            PROVISIONINGREQUESTS,
+            metadata["name"],
+            {"metadata": tied, "status": {"conditions": listed}},
+            metadata["namespace"],
+            subresource="status",
+        )
+
+
+def _pods(body: Object, pod_set: str, template: Mapping[str, Any], count: int) -> list[Pod]:
+    """The pods of one pod set, always the same ones. Their volumes don't count: nobody makes their claims yet.
+
+    :raises ConfigError: the template makes no sense
+    :raises msgspec.ValidationError: likewise
+    """
+    request = body["metadata"]
+    metadata = {**(template.get("metadata") or {}), "name": request["name"], "namespace": request["namespace"]}
+    shape = decode_pod(msgspec.json.encode({"metadata": metadata, "spec": template["spec"]}))
+    checks_only = body["spec"]["provisioningClassName"] == CHECK
+    one = replace(
+        shape,
+        volumes=(),
+        resource_claims=(),
+        annotations={**shape.annotations, **({EXPENDABLE: "true"} if checks_only else {})},
+        owner_kind=PROVISIONINGREQUESTS.kind,
+        owner_uid=request["uid"],
+        group=f"provisioning-request/{request['name']}",
+        unschedulable=True,
+        gated=False,
+    )
+    stem = f"{request['name']}-{pod_set}"
+    uid = f"{request['uid']}/{pod_set}"
+    return [replace(one, uid=PodUID(f"{uid}/{number}"), name=f"{stem}-{number}") for number in range(count)]
+
+
+def _conditions(body: Object) -> tuple[Condition, ...]:
+    return tuple(map(Condition.model_validate, body.get("status", {}).get("conditions") or ()))
+
+
+def _is_open(body: Object, conditions: tuple[Condition, ...]) -> bool:
+    """Whether it is one of ours, and not over."""
+    known = body["spec"]["provisioningClassName"] in (CHECK, ATOMIC)
+    return known and not any(is_true(conditions, type_) for type_ in _OVER)
+
+
+def _key(pod: Pod) -> str:
+    return f"{pod.namespace}/{pod.group.partition('/')[2]}"
+
+
+def _is_up(node: Node) -> bool:
+    return node.ready and (NODE_POOL not in node.labels or node.labels.get(INITIALIZED) == "true")
+
+
+def _verdict(counts: Mapping[str, int]) -> _Verdict:
+    refused, coming, there = (counts.get(fate, 0) for fate in ("refused", "coming", "there"))
+    total = refused + coming + there
+    if refused:
+        return "False", "CapacityIsNotFound", f"there is no room for all of its {total} pods; it is looked for again"
+    if coming:
+        return "False", "CapacityIsProvisioned", f"there is room for {there} of {total} pods; nodes for others come up"
+    return "True", "CapacityIsFound", f"there is room for all of its {total} pods"
