@@ -5,8 +5,8 @@ most; after `HEALTHY` seconds of life the count starts over.
 
 **Memory.** A Go program at rest keeps what it once needed: kube-apiserver holds 240 MB after a start for a hundred
 that it uses. A soft limit (GOMEMLIMIT) makes the runtime give that back, but a limit below what the program really
-uses makes it collect garbage all the time. So the limit begins low and grows by half whenever the process has been
-above it for `OVER_LIMIT_CHECKS` checks, or busy next to it for `BUSY_CHECKS`: the first is a runtime that has given up
+uses makes it collect garbage all the time. So the limit begins low and is doubled whenever the process has been above
+it for `OVER_LIMIT_CHECKS` checks, or busy next to it for `BUSY_CHECKS`: the first is a runtime that has given up
 holding it, the second one that holds it at the price of a core. One restart is the smaller evil, and the grown limit
 stays for later starts.
 """
@@ -127,9 +127,9 @@ class Keeper:
         self._busy = self._busy + 1 if private > limit * NEXT_TO_LIMIT and cores > BUSY_CORES else 0
         if self._over_limit >= OVER_LIMIT_CHECKS or self._busy >= BUSY_CHECKS:
             self._over_limit = self._busy = 0
-            _log.warning("%s: needs more than %d MiB; started again with half as much more", self.process.name, limit)
-            self._enter(self._status.state, soft_memory_mb=limit * 3 // 2)
-            self._child.signal(signal.SIGTERM)
+            _log.warning("%s: needs more than %d MiB; started again with twice as much", self.process.name, limit)
+            self._enter(self._status.state, soft_memory_mb=limit * 2)
+            self._closing = asyncio.ensure_future(self._child.stop())
 
     def _cores_since_last_check(self, pid: int) -> float:
         """CPU seconds a second; at the first check of a process, since it was started."""

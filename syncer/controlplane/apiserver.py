@@ -17,6 +17,8 @@ from syncer.process import Probe, Process
 
 NAME = "kube-apiserver"
 READY_DEADLINE = 180.0
+STOP_DEADLINE = 5.0
+"""Seconds. It would wait a minute for watches that nobody ends; what it has answered is in the store."""
 """Seconds; 3 are usual, and a machine under load takes many times as long."""
 SERVING = "apiserver"
 KUBELET_CLIENT = "apiserver-kubelet-client"
@@ -38,7 +40,7 @@ def process(plane: ControlPlane) -> Process:
             ca_file=str(plane.pki.certificate(CLUSTER_CA)),
             deadline=READY_DEADLINE,
         ),
-        stop_deadline=20.0,
+        stop_deadline=STOP_DEADLINE,
     )
 
 

@@ -22,7 +22,7 @@ def test_the_delay_doubles_up_to_a_limit() -> None:
     assert delays[-1] == LONGEST_DELAY
 
 
-async def test_a_process_that_needs_more_memory_than_its_soft_limit_gets_half_as_much_more(tmp_path: Path) -> None:
+async def test_a_process_that_needs_more_memory_than_its_soft_limit_gets_twice_as_much(tmp_path: Path) -> None:
     script = "import os, time; held = b'x' * (80 << 20); print(os.environ['GOMEMLIMIT'], flush=True); time.sleep(1000)"
     process = Process(name="greedy", argv=(sys.executable, "-c", script), soft_memory_mb=40)
     keeper = Keeper(process, log=tmp_path / "log", changed=lambda: None)
@@ -32,13 +32,13 @@ async def test_a_process_that_needs_more_memory_than_its_soft_limit_gets_half_as
         await keeper.ready.wait()
         for _ in range(OVER_LIMIT_CHECKS):
             keeper.check_memory()
-        await _said(tmp_path / "log", "60MiB")
-        assert keeper.status.soft_memory_mb == 60
+        await _said(tmp_path / "log", "80MiB")
+        assert keeper.status.soft_memory_mb == 80
     finally:
         await _end(keeping, keeper)
 
 
-async def test_a_process_that_is_busy_next_to_its_soft_limit_gets_half_as_much_more(
+async def test_a_process_that_is_busy_next_to_its_soft_limit_gets_twice_as_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeping_module, "BUSY_CORES", 0.02)  # what it gets of a machine that others load, too
@@ -56,8 +56,8 @@ async def test_a_process_that_is_busy_next_to_its_soft_limit_gets_half_as_much_m
         for _ in range(BUSY_CHECKS + 1):
             await asyncio.sleep(0.5)  # of CPU time, which is what is looked at
             keeper.check_memory()
-        await _said(tmp_path / "log", "60MiB")
-        assert keeper.status.soft_memory_mb == 60
+        await _said(tmp_path / "log", "80MiB")
+        assert keeper.status.soft_memory_mb == 80
     finally:
         await _end(keeping, keeper)
 
