@@ -266,8 +266,6 @@ class Snapshot:
     :param pods: every pod that is not terminal, bound or not
     :param instance_types: by pool name
     :param namespaces: the labels of each namespace
-    :param default_spread: the cluster's default constraints, for pods of an owner that have none of their own; their
-        selectors are not looked at
     :param preference_policy: ``Respect`` or ``Ignore``
     :param min_values_policy: ``Strict`` or ``BestEffort``
     :param limits: as a pool's, for all pools together
@@ -283,7 +281,6 @@ class Snapshot:
     instance_types: Mapping[str, tuple[InstanceType, ...]]
     daemonsets: tuple[DaemonSet, ...] = ()
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    default_spread: tuple[Spread, ...] = ()
     preference_policy: str = "Respect"
     min_values_policy: str = "Strict"
     groups: tuple[PodGroup, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from autonodes.controllers.capacitybuffers import CapacityBuffers
 from autonodes.controllers.clock import SystemClock
 from autonodes.core.labels import CAPACITY_TYPE
 from autonodes.kube.client import KubeClient
+from autonodes.kube.errors import NotFoundError
 from autonodes.kube.resources import CAPACITYBUFFERS, CRDS, PODTEMPLATES
 from controllers.stage import Stage
 from controllers.test_program import until_running
@@ -26,6 +28,16 @@ async def served(admin: KubeClient) -> AsyncIterator[None]:
     await Applier(admin).install_missing_crds(other_crds())
     yield
     await admin.delete(CRDS, str(CAPACITYBUFFERS))
+    while await is_there(admin):  # noqa: ASYNC110 -- the server says nothing; the next test must not meet it
+        await asyncio.sleep(0.1)
+
+
+async def is_there(admin: KubeClient) -> bool:
+    try:
+        await admin.get(CRDS, str(CAPACITYBUFFERS))
+    except NotFoundError:
+        return False
+    return True
 
 
 async def template(stage: Stage, cpu: str) -> None:
