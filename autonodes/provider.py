@@ -197,6 +197,21 @@ class RepairPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """A notice that a machine is going to be taken away.
+
+    :param kind: ``spot`` (somebody pays more), ``maintenance``, or ``host-failure``
+    :param at: when the machine stops, in seconds since the epoch; None if that is not known
+    :param message: the provider's words, for people
+    """
+
+    provider_id: ProviderID
+    kind: Literal["spot", "maintenance", "host-failure"]
+    at: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderContext:
     """What the composition root hands to a provider.
 
@@ -283,4 +298,12 @@ class Provider(Protocol):
 
     def repair_policies(self) -> Sequence[RepairPolicy]:
         """Conditions that mean a broken node."""
+        ...
+
+    async def interruptions(self) -> Sequence[Interruption]:
+        """The notices that are in force: asked every few seconds. One stays in until its machine is gone or it is
+        withdrawn, so that nobody has to remember it; an event queue's message is not acknowledged before.
+
+        :raises ProviderError: they can't be known now
+        """
         ...

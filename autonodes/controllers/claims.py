@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from autonodes.api.conditions import Condition, ConditionStatus, set_condition, set_ready
-from autonodes.api.nodeclaim import READY_DEPENDENTS, NodeClaim
+from autonodes.api.nodeclaim import DISRUPTION_REASON, READY_DEPENDENTS, NodeClaim
+from autonodes.api.objects import moment as moment_of
 from autonodes.api.objects import timestamp
 from autonodes.core import lifecycle
 from autonodes.core.clock import Clock
+from autonodes.core.labels import TERMINATION_TIMESTAMP
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ConflictError, NotFoundError
 from autonodes.kube.events import EventRecorder, ObjectReference
@@ -44,6 +46,11 @@ def created_at(claim: NodeClaim) -> float:
 def deleted_at(claim: NodeClaim) -> float | None:
     """Seconds since the epoch; None as long as nobody asked for its deletion."""
     return timestamp(claim.metadata.deletion_timestamp)
+
+
+def shown(seconds: float) -> str:
+    """A moment as the API server shows it."""
+    return moment_of(seconds).isoformat().replace("+00:00", "Z")
 
 
 def reference(claim: NodeClaim) -> ObjectReference:
@@ -114,6 +121,18 @@ class Claims:
         """
         with contextlib.suppress(NotFoundError, ConflictError):
             await self._client.delete(NODECLAIMS, claim.name, uid=claim.metadata.uid)
+
+    async def end_by(self, claim: NodeClaim, moment: float, reason: str, message: str) -> None:
+        """Delete it, and let its machine go at a moment, drained or not (seconds since the epoch): a machine that is
+        broken or taken away is not waited for. Each part may be repeated.
+
+        :param reason: CamelCase, for the ``DisruptionReason`` condition and an event
+        :raises ConflictError: the claim changed meanwhile: look again
+        """
+        claim = await self.mark(claim, Mark(DISRUPTION_REASON, "True", reason, message))
+        claim = await self.annotate(claim, annotations={TERMINATION_TIMESTAMP: shown(moment)})
+        self.report(claim, reason, message, type="Warning")
+        await self.delete(claim)
 
     def report(
         self, claim: NodeClaim, reason: str, message: str, *, type: Literal["Normal", "Warning"] = "Normal"

@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import Collection, Iterable
 from typing import Final, Literal
 
+import msgspec
+
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.draining import DISRUPTED
 from autonodes.core import labels
 from autonodes.core.model import Node, Pod
 from autonodes.kube.client import KubeClient
 from autonodes.kube.cluster import ClusterState
-from autonodes.kube.decoding import decode_pod
-from autonodes.kube.errors import NotFoundError
+from autonodes.kube.decoding import decode_node, decode_pod
+from autonodes.kube.errors import ConflictError, NotFoundError
 from autonodes.kube.events import EventRecorder, ObjectReference
 from autonodes.kube.resources import NODES, PODS
 
@@ -77,6 +79,20 @@ class Nodes:
                 "spec": {"taints": kept},
             }
             await self.client.merge_patch(NODES, node_name, patch)
+
+    async def release_pods(self, claim: NodeClaim, machines: Collection[str]) -> None:
+        """Delete by force what is left on the Node of a machine that does not exist any more, as the provider has said.
+
+        The API server is the other witness: as long as it counts the kubelet as alive, pods are left to Kubernetes'
+        own collector. Nobody else could confirm their end, and a StatefulSet waits for it.
+        """
+        with contextlib.suppress(NotFoundError):
+            node = decode_node(msgspec.json.encode(await self.client.get(NODES, claim.name)))
+            if node.ready or node.provider_id not in machines:
+                return
+            for pod in await self.pods_now(node.name):
+                with contextlib.suppress(NotFoundError, ConflictError):
+                    await self.client.delete(PODS, pod.name, pod.namespace, uid=pod.uid, grace_period=0)
 
     async def remove(self, claim: NodeClaim, machines: Collection[str]) -> None:
         """Remove the Node of a machine that is no more.

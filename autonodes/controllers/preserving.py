@@ -1,9 +1,9 @@
 """Nodes that are kept for debugging: cordoned, and left alone by what would take them away.
 
 A node that `autonodes.core.preservation` finds preserved becomes unschedulable and gets the annotation
-``karpenter.sh/do-not-disrupt``; when its time is over, what was set here is taken back, and only that: which parts these
-are is written on the node, in ``autonodes.io/preserving``. Deadlines and repair ask `until` and `preserves` themselves.
-An annotation that can't be read preserves nothing, and an event says so.
+``karpenter.sh/do-not-disrupt``; when its time is over, what was set here is taken back, and only that: which parts
+these are is written on the node, in ``autonodes.io/preserving``. Deadlines and repair ask `until` and `preserves`
+themselves. An annotation that can't be read preserves nothing, and an event says so.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from autonodes.controllers.expiration import Expiration
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.garbagecollection import GarbageCollection
 from autonodes.controllers.initialization import Initialization
+from autonodes.controllers.interruption import Interruptions
 from autonodes.controllers.joining import Joiner
 from autonodes.controllers.launch import Launch
 from autonodes.controllers.lifecycle import Gated, Lifecycle
@@ -48,6 +49,7 @@ from autonodes.controllers.provisioning import Provisioner
 from autonodes.controllers.purchasing import Purchasing
 from autonodes.controllers.registration import Registration
 from autonodes.controllers.registrationhealth import RegistrationHealth
+from autonodes.controllers.repair import Repair
 from autonodes.controllers.rollback import GangRollback
 from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.controllers.settings import ControllerSettings
@@ -139,6 +141,12 @@ class Program:
         claims, nodes = Claims(client, self.events, clock), Nodes(client, self.state, self.events)
         availability = Availability(first=settings.offering_rest, longest=settings.offering_rest_max)
         self._preserving = Preserving(client, self.state, claims, freeze, clock)
+        self._repair = Repair(
+            client, self.state, claims, providers, self._preserving, freeze, clock=clock, settings=settings
+        )
+        self._interruptions = Interruptions(
+            self.state, claims, providers, availability, freeze, clock=clock, settings=settings
+        )
         self._life_wakeups, self._end_wakeups = Wakeups(clock), Wakeups(clock)
 
         gate = asyncio.Semaphore(settings.looks_at_once)
@@ -353,6 +361,8 @@ class Program:
                     self._nominating,
                     self.disruption,
                     self._preserving,
+                    self._repair,
+                    self._interruptions,
                     self.drifting,
                     self.expiration,
                     self.collection,

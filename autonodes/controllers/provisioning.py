@@ -27,6 +27,7 @@ from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots, View
 from autonodes.core.clock import Clock
+from autonodes.core.displacement import is_displaced
 from autonodes.core.errors import AutonodesError
 from autonodes.core.model import Plan, Pod, PodUID, Snapshot
 from autonodes.core.shapes import is_planned
@@ -115,7 +116,14 @@ class Provisioner:
             self.trigger()
 
     def _waiting(self) -> list[Pod]:
-        return [pod for pod in self._state.pending.values() if is_planned(pod)]
+        pending = [pod for pod in self._state.pending.values() if is_planned(pod)]
+        return pending + self._displaced()
+
+    def _displaced(self) -> list[Pod]:
+        """Pods whose node is on its way out, and that will be made anew."""
+        now = self._clock.now()
+        leaving = [claim.name for claim in self._state.nodeclaims.items.values() if deleted_at(claim) is not None]
+        return [pod for name in leaving for pod in self._state.pods_on(name).values() if is_displaced(pod, now)]
 
     def _anything_to_plan(self) -> bool:
         return bool(self._waiting() or self._buffers.pods())

@@ -46,6 +46,9 @@ class ControllerSettings:
     :param drain_settle: a drain takes at least so long: the scheduler may have bound a pod to the node before it saw
         the taint. Its watch lags by milliseconds, by seconds under load
     :param eviction_backoff_max: the longest wait between two evictions of a pod that its budget protects
+    :param repair_interval: between two looks for broken nodes, whose tolerations are minutes
+    :param repair_drain: how long the drain of a broken machine may take: it may never confirm an eviction
+    :param interruption_poll: between two questions for a provider's notices: a spot machine has two minutes
     :param operator_grace: a claim that nobody looks after for so long means that kopf's watch is dead
     :param lease_duration: after so long without a renewal another controller may take the Lease
     :param lease_renewal: after so long without a renewal its holder stops; shorter than the duration
@@ -80,6 +83,9 @@ class ControllerSettings:
     termination_poll: float = 1.0
     drain_settle: float = 2.0
     eviction_backoff_max: float = 10.0
+    repair_interval: float = 10.0
+    repair_drain: float = 300.0
+    interruption_poll: float = 2.0
     operator_grace: float = 30.0
     lease_duration: float = LEASE_DURATION
     lease_renewal: float = RENEW_DEADLINE

@@ -16,6 +16,7 @@ from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.core import model
 from autonodes.core.availability import Availability
 from autonodes.core.clock import Clock
+from autonodes.core.displacement import with_displaced
 from autonodes.core.errors import AutonodesError, ConfigError
 from autonodes.core.model import InstanceType, PodUID, Snapshot
 from autonodes.core.requirements import Requirements
@@ -131,7 +132,7 @@ class Snapshots:
             limits=self._limits,
             nominations=nominations,
         )
-        return with_volumes(snapshot, self._state.storage.contents())
+        return with_volumes(with_displaced(snapshot), self._state.storage.contents())
 
     def claims(self) -> tuple[model.Claim, ...]:
         """All of them, as the planner counts them."""

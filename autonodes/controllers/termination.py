@@ -7,7 +7,9 @@ provider's list decides, for the purchase may have been made and its record lost
 
 A drain counts as done by two witnesses, the cache of pods and a list from the API server, and not before
 ``drain_settle`` seconds have passed since the node was tainted: the scheduler may have bound a pod just before it saw
-the taint. A machine that is gone already, with its node not ready, is not drained; nobody is there to do it.
+the taint. A machine that is gone already, with its node not ready, is not drained; nobody is there to do it. Pods that
+are left when the provider says that the machine does not exist are deleted by force only if the API server sees no
+kubelet either.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from autonodes.api.nodeclaim import DRAINED, INSTANCE_TERMINATING, VOLUMES_DETACHED, NodeClaim
-from autonodes.api.objects import moment, seconds
-from autonodes.controllers.claims import Claims, Mark, deleted_at
+from autonodes.api.objects import seconds
+from autonodes.controllers.claims import Claims, Mark, deleted_at, shown
 from autonodes.controllers.draining import Drain, holds_drain
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.joining import Joiner
@@ -107,6 +109,7 @@ class Termination:
                 return pause
         if not await self._delete_machines(claim, machines, provider):
             return self._settings.termination_poll
+        await self._nodes.release_pods(claim, machines)
         await self._nodes.remove(claim, machines)
         await self._joiner.forget(uid)
         log.info("terminated %s", name)
@@ -137,8 +140,7 @@ class Termination:
         """
         deadline = termination_deadline(claim)
         if deadline is not None:
-            shown = moment(deadline).isoformat().replace("+00:00", "Z")
-            claim = await self._claims.annotate(claim, annotations={labels.TERMINATION_TIMESTAMP: shown})
+            claim = await self._claims.annotate(claim, annotations={labels.TERMINATION_TIMESTAMP: shown(deadline)})
         if not claim.condition(DRAINED):
             claim, pause = await self._drain(claim, node, drain, deadline)
             if pause is not None:

@@ -109,6 +109,15 @@ class Pod:
         return self.phase in ("Succeeded", "Failed")
 
 
+@dataclass(frozen=True, slots=True)
+class NodeCondition:
+    """:param since: when it took this status, in seconds since the epoch"""
+
+    type: str
+    status: str
+    since: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     name: str
@@ -119,6 +128,7 @@ class Node:
     taints: tuple[Taint, ...] = ()
     capacity: Resources = field(default_factory=dict)
     allocatable: Resources = field(default_factory=dict)
+    conditions: tuple[NodeCondition, ...] = ()
     ready: bool = False
     unschedulable: bool = False
     addresses: tuple[str, ...] = ()

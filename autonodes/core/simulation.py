@@ -54,7 +54,7 @@ class Simulation:
             replace(
                 self._snapshot,
                 pods=tuple(
-                    _moved(pod) if pod.node_name in gone and moves(pod, now) else pod
+                    moved(pod) if pod.node_name in gone and moves(pod, now) else pod
                     for pod in self._snapshot.pods
                     if pod.node_name not in gone or moves(pod, now)
                 ),
@@ -71,11 +71,12 @@ def moves(pod: Pod, now: float) -> bool:
 
 def _seen(pod: Pod, leaving: Collection[str], now: float) -> Pod:
     if pod.node_name in leaving and moves(pod, now):
-        return _moved(pod)
+        return moved(pod)
     return pod if pod.node_name or is_expendable(pod) else replace(pod, unschedulable=True)
 
 
-def _moved(pod: Pod) -> Pod:
+def moved(pod: Pod) -> Pod:
+    """The pod as one that waits for a node."""
     return replace(pod, node_name="", nominated_node="", phase="Pending", unschedulable=True, ready=False)
 
 

@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from autonodes.core.errors import ConfigError
-from autonodes.core.model import DaemonSet, HostPort, Node, Pod, PodUID, Resources, Taint, Toleration
+from autonodes.core.model import DaemonSet, HostPort, Node, NodeCondition, Pod, PodUID, Resources, Taint, Toleration
 from autonodes.core.podrequests import Container, pod_requests
 from autonodes.core.quantities import parse_resources
 from autonodes.core.requirements import Requirements, required_terms
@@ -113,6 +113,7 @@ def decode_node(raw: bytes) -> Node:
     """A node. ``addresses`` are its IP addresses, internal and external, in the order of its status."""
     read = _node(raw)
     metadata, spec, status = read.metadata, read.spec, read.status
+    created = _seconds(metadata.creation_timestamp) or 0.0
     return Node(
         name=sys.intern(metadata.name),
         uid=metadata.uid,
@@ -124,11 +125,20 @@ def decode_node(raw: bytes) -> Node:
         ),
         capacity=_amounts(status.capacity, "status.capacity"),
         allocatable=_amounts(status.allocatable, "status.allocatable"),
+        conditions=_conditions(status.conditions, created),
         ready=_holds(status.conditions, "Ready"),
         unschedulable=spec.unschedulable,
         addresses=tuple(each.address for each in status.addresses or () if each.type in ("InternalIP", "ExternalIP")),
-        created_at=_seconds(metadata.creation_timestamp) or 0.0,
+        created_at=created,
         deleted_at=_seconds(metadata.deletion_timestamp),
+    )
+
+
+def _conditions(given: list[wire.NodeCondition] | None, created: float) -> tuple[NodeCondition, ...]:
+    """One whose time is missing counts from the node's creation."""
+    return tuple(
+        NodeCondition(sys.intern(each.type), sys.intern(each.status), _seconds(each.last_transition_time) or created)
+        for each in given or ()
     )
 
 

@@ -388,10 +388,14 @@ class NodeAddress(Struct):
     address: str
 
 
+class NodeCondition(Condition):
+    last_transition_time: datetime | None = None
+
+
 class NodeStatus(Struct):
     capacity: Quantities | None = None
     allocatable: Quantities | None = None
-    conditions: list[Condition] | None = None
+    conditions: list[NodeCondition] | None = None
     addresses: list[NodeAddress] | None = None
 
 

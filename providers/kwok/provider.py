@@ -24,6 +24,7 @@ from autonodes.kube.resources import NODES
 from autonodes.provider import (
     CreateError,
     InsufficientCapacityError,
+    Interruption,
     LaunchRequest,
     Machine,
     MachineNotFoundError,
@@ -115,6 +116,10 @@ class KwokProvider:
             RepairPolicy(condition_type="Ready", condition_status=status, toleration=_TOLERATION)
             for status in ("False", "Unknown")
         ]
+
+    async def interruptions(self) -> Sequence[Interruption]:
+        """Nobody takes these machines away."""
+        return ()
 
     def _claim_uid(self, given: ProviderID) -> str:
         """:raises MachineNotFoundError: it is another provider's, or another cluster's"""

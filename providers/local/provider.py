@@ -31,6 +31,7 @@ from autonodes.core.quantities import format_resource, parse_resource
 from autonodes.provider import (
     CreateError,
     InsufficientCapacityError,
+    Interruption,
     LaunchRequest,
     Machine,
     MachineNotFoundError,
@@ -189,6 +190,10 @@ class LocalProvider:
             RepairPolicy(condition_type="Ready", condition_status=status, toleration=_TOLERATION)
             for status in ("False", "Unknown")
         ]
+
+    async def interruptions(self) -> Sequence[Interruption]:
+        """Nobody takes these machines away."""
+        return ()
 
     def first_process(self, provider_id: ProviderID) -> int | None:
         """A running machine's process 1, as this host numbers it: ``nsenter -t PID -a`` leads in."""

@@ -21,6 +21,7 @@ from autonodes.core.model import InstanceType, Offering
 from autonodes.core.requirements import Requirements
 from autonodes.provider import (
     InsufficientCapacityError,
+    Interruption,
     LaunchRequest,
     Machine,
     MachineNotFoundError,
@@ -74,6 +75,8 @@ class Cloud:
         self.lost_answers = 0
         self.deletion_takes = 1
         self.not_ready = ""
+        self.policies: tuple[RepairPolicy, ...] = ()
+        self.notices: list[Interruption] = []
         self.drifted = ""
         """Why every machine has drifted."""
         self.calls: list[str] = []
@@ -221,7 +224,14 @@ class Cloud:
         return self.drifted or None
 
     def repair_policies(self) -> Sequence[RepairPolicy]:
-        return ()
+        return self.policies
+
+    async def interruptions(self) -> Sequence[Interruption]:
+        await self._called("interruptions")
+        return [notice for notice in self.notices if self._is_there(notice.provider_id)]
+
+    def _is_there(self, provider_id: str) -> bool:
+        return any(record["provider_id"] == provider_id for record in self.records())
 
 
 def _machine(record: Mapping[str, Any]) -> Machine:
