@@ -134,8 +134,12 @@ class Disruption:
     async def _propose(self, now: float) -> float:
         if self._decided_at is not None and now < self._decided_at + _RESYNC:
             return self._settings.disruption_interval
-        self._decided_at = now
-        snapshot, decision = await self._decide(None)
+        self._decided_at = now  # strictly before the snapshot: a change after it asks for another decision
+        try:
+            snapshot, decision = await self._decide(None)
+        except AutonodesError:
+            self._decided_at = None
+            raise
         self._tell(decision)
         nodes = frozenset(name for command in decision.commands for name in command.candidates)
         if nodes:
@@ -147,11 +151,11 @@ class Disruption:
         return max(0.0, min(later, default=now + _RESYNC) - snapshot.now)
 
     async def _act(self, proposal: Proposal) -> float:
+        self._decided_at = None
         snapshot, decision = await self._decide(proposal.nodes)
         self._decided(snapshot, decision)
         for command in decision.commands:
             await self._commands.start(command, snapshot)
-        self._decided_at = None
         return 0.0
 
     async def _decide(self, only: frozenset[str] | None) -> tuple[Snapshot, Decision]:

@@ -1,0 +1,87 @@
+"""The controller may die at any step of a replacement: it is carried out or rolled back, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections import Counter
+
+import pytest
+
+from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE
+from autonodes.kube.errors import NotFoundError
+from autonodes.kube.kubeconfig import Credentials
+from autonodes.kube.resources import LEASES
+from controllers.doom import Doom, Doomed, Gate
+from controllers.kubelets import SCHEDULER
+from controllers.stage import Stage
+from controllers.test_program import until_running
+from controlplane import RunningControlPlane
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+
+STRIDE = int(os.environ.get("AUTONODES_CRASH_STRIDE", "19"))
+"""Every so many steps one is tried; 1 tries them all."""
+
+_lives = itertools.count(1000)
+"""Each another template, so that all nodes of the one before have drifted."""
+
+
+async def test_a_death_at_any_step_of_a_replacement_leaves_nothing_half_done(
+    plane: RunningControlPlane, stage: Stage
+) -> None:
+    await stage.node_class()
+    await stage.pool()
+    died: list[str] = []
+    for step in itertools.count(1, STRIDE):
+        where = await _die_and_recover(plane, stage, step)
+        if where is None:
+            break
+        died.append(where)
+    assert len(died) >= 20 // STRIDE, died
+    assert max(Counter(stage.cloud.purchases).values()) == 1
+
+
+async def _die_and_recover(plane: RunningControlPlane, stage: Stage, step: int) -> str | None:
+    """A pod runs, its node drifts, the controller dies at the step, a successor finishes.
+
+    :return: where it died, None if the story was over before
+    """
+    async with stage.controller():
+        await stage.pod("web", schedulerName=SCHEDULER)
+        await until_running(stage, "web")
+    await stage.pool(template={"expireAfter": f"{next(_lives)}h"})
+    await _forget_the_lease(stage)
+    doom = Doom(step)
+    await _play_until_doom(plane, stage, doom)
+    await _forget_the_lease(stage)
+    async with stage.controller():
+        await stage.until(f"nothing is left after {doom.last}", stage.is_empty)
+    await _forget_the_lease(stage)
+    return doom.last or None
+
+
+async def _play_until_doom(plane: RunningControlPlane, stage: Stage, doom: Doom) -> None:
+    """Replaced, the pod is gone for good, for nobody makes it anew; then the new node is empty and goes, too."""
+    gate = Gate(plane.kubeconfig, doom)
+    async with gate.running():
+        watching = asyncio.create_task(gate.watch_doom())
+        provider = Doomed(stage.cloud, doom)
+        try:
+            async with stage.controller(credentials=Credentials(server=gate.url), provider=provider):  # type: ignore[arg-type]
+                story = asyncio.create_task(stage.until("nothing is left", stage.is_empty))
+                await asyncio.wait({story, watching}, return_when=asyncio.FIRST_COMPLETED)
+                story.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await story
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _forget_the_lease(stage: Stage) -> None:
+    """As if the dead one's Lease had run out."""
+    with contextlib.suppress(NotFoundError):
+        await stage.admin.delete(LEASES, LEASE_NAME, LEASE_NAMESPACE)
