@@ -127,6 +127,7 @@ class Snapshots:
             pools=pools,
             instance_types=instance_types,
             daemonsets=tuple(self._state.daemonsets.items.values()),
+            namespaces=dict(self._state.namespaces.items),
             groups=(*self._state.podgroups.contents(), *self._buffers.groups()),
             devices=self._state.devices.contents(),
             limits=self._limits,

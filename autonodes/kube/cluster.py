@@ -22,11 +22,21 @@ from autonodes.core.model import DaemonSet, Node, Pod
 from autonodes.kube.budgets import DisruptionBudget
 from autonodes.kube.cache import SILENCE, Cache, Change
 from autonodes.kube.client import KubeClient
-from autonodes.kube.decoding import decode_budget, decode_daemonset, decode_node, decode_pod
+from autonodes.kube.decoding import decode_budget, decode_daemonset, decode_namespace, decode_node, decode_pod
 from autonodes.kube.devices import DeviceCaches
 from autonodes.kube.needed import NeededCaches
 from autonodes.kube.podgroups import PodGroupCaches
-from autonodes.kube.resources import DAEMONSETS, NODECLAIMS, NODEOVERLAYS, NODEPOOLS, NODES, PDBS, PODS, Resource
+from autonodes.kube.resources import (
+    DAEMONSETS,
+    NAMESPACES,
+    NODECLAIMS,
+    NODEOVERLAYS,
+    NODEPOOLS,
+    NODES,
+    PDBS,
+    PODS,
+    Resource,
+)
 from autonodes.kube.storage import StorageCaches
 
 STALE: Final = SILENCE + 15.0
@@ -42,6 +52,7 @@ class ClusterState:
         self.pods: Cache[Pod] = Cache(client, PODS, decode_pod, clock)
         self.nodes: Cache[Node] = Cache(client, NODES, decode_node, clock)
         self.daemonsets: Cache[DaemonSet] = Cache(client, DAEMONSETS, decode_daemonset, clock)
+        self.namespaces: Cache[Mapping[str, str]] = Cache(client, NAMESPACES, decode_namespace, clock)
         self.budgets: Cache[DisruptionBudget] = Cache(client, PDBS, decode_budget, clock)
         self.nodepools: Cache[NodePool] = Cache(client, NODEPOOLS, _decode_nodepool, clock)
         self.nodeclaims: Cache[NodeClaim] = Cache(client, NODECLAIMS, _decode_nodeclaim, clock)
@@ -50,6 +61,7 @@ class ClusterState:
             self.pods,
             self.nodes,
             self.daemonsets,
+            self.namespaces,
             self.budgets,
             self.nodepools,
             self.nodeclaims,

@@ -65,6 +65,7 @@ _pod = msgspec.json.Decoder(wire.Pod).decode
 _node = msgspec.json.Decoder(wire.Node).decode
 _daemonset = msgspec.json.Decoder(wire.DaemonSet).decode
 _budget = msgspec.json.Decoder(wire.Budget).decode
+_namespace = msgspec.json.Decoder(wire.Namespace).decode
 
 
 def decode_pod(raw: bytes) -> Pod:
@@ -178,6 +179,11 @@ def decode_budget(raw: bytes) -> DisruptionBudget:
         disruptions_allowed=read.status.disruptions_allowed,
         always_allows_unhealthy=read.spec.unhealthy_pod_eviction_policy == "AlwaysAllow",
     )
+
+
+def decode_namespace(raw: bytes) -> Mapping[str, str]:
+    """A Namespace: its labels, for the selectors of pod affinity."""
+    return _namespace(raw).metadata.labels or {}
 
 
 def _controller(metadata: wire.Metadata) -> wire.Owner | None:

@@ -486,6 +486,10 @@ class CSINode(Struct):
     spec: CSINodeSpec = msgspec.field(default_factory=CSINodeSpec)
 
 
+class Namespace(Struct):
+    metadata: Metadata
+
+
 class BudgetSpec(Struct):
     selector: LabelSelector | None = None
     unhealthy_pod_eviction_policy: str | None = None

@@ -10,7 +10,7 @@ import pytest
 
 from autonodes.core.errors import ConfigError
 from autonodes.core.model import HostPort, Taint, Toleration
-from autonodes.kube.decoding import decode_budget, decode_daemonset, decode_node, decode_pod
+from autonodes.kube.decoding import decode_budget, decode_daemonset, decode_namespace, decode_node, decode_pod
 
 GI = 2**30
 
@@ -264,3 +264,9 @@ def test_a_budget_that_always_allows_unhealthy_pods_blocks_healthy_ones() -> Non
     lenient = decode_budget(budget({}, unhealthyPodEvictionPolicy="AlwaysAllow"))
     assert not lenient.blocks(decode_pod(pod()))
     assert lenient.blocks(decode_pod(pod(status={"conditions": [{"type": "Ready", "status": "True"}]})))
+
+
+def test_a_namespace_is_its_labels() -> None:
+    labels = {"team": "red"}
+    assert decode_namespace(msgspec.json.encode({"metadata": {"name": "n", "labels": labels}})) == labels
+    assert decode_namespace(msgspec.json.encode({"metadata": {"name": "n"}})) == {}
