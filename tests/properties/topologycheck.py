@@ -1,11 +1,13 @@
 """The judge of topology: spread, affinity and anti-affinity, one pod at a time on the state that a plan leads to.
 
-Each pod of the plan is looked at as if it were the last to be bound, with all others where they are or will be.
+Each pod of the plan is looked at as if it were the last to be bound, with all others where they are or will be. Only
+planned pods that a spread counts and that have none of their own by the same key may come after it: nothing keeps them
+from where they go, and there may be no other place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from autonodes.core.labels import HOSTNAME
@@ -100,16 +102,25 @@ class _State:
         if here is None:
             yield f"{pod.name} has no {rule.key}"
             return
+        others = list(self._selected(rule.selector, pod))
+        before = [(other, there) for other, there in others if not self._may_come_after(other, rule)]
+        own = rule.selector.selects(pod.namespace, pod.labels, self._snapshot.namespaces)
+        if all(self._skew(pod, here, rule, among) + own > rule.max_skew for among in (others, before)):
+            yield f"{pod.name} makes the skew of {rule.key} in {here} too large"
+
+    def _may_come_after(self, other: Pod, rule: Spread) -> bool:
+        return other.uid in self.planned and not any(each.hard and each.key == rule.key for each in other.spread)
+
+    def _skew(self, pod: Pod, here: str, rule: Spread, others: Iterable[tuple[Pod, Place]]) -> int:
+        """How many more of these there are in the domain than in the emptiest one."""
         counts = self._domains(pod, rule)
         counts.setdefault(here, 0)
-        for other, there in self._selected(rule.selector, pod):
+        for other, there in others:
             value = there.value(rule.key)
             if value is not None and other.deleted_at is None and self._counts(pod, rule, there):
                 counts[value] = counts.get(value, 0) + 1
-        own = rule.selector.selects(pod.namespace, pod.labels, self._snapshot.namespaces)
         fewest = 0 if rule.key == HOSTNAME or len(counts) < rule.min_domains else min(counts.values())
-        if counts[here] + own - fewest > rule.max_skew:
-            yield f"{pod.name} makes the skew of {rule.key} {counts} too large"
+        return counts[here] - fewest
 
     def _domains(self, pod: Pod, rule: Spread) -> dict[str, int]:
         """Of the nodes that exist and of those that the plan buys."""
