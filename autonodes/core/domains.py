@@ -11,8 +11,9 @@ and with spread also in most others.
 Preferences decide among domains, and among the machines of a domain, that cost nearly as much. They never cost a node:
 what they say about single nodes is left to kube-scheduler.
 
-Limits: a pod without constraints that a spread of others counts is pinned, too; a pinned pod stays where it is even if
-another zone turns out to be better later; more than `MOST_CELLS` combinations of domains are not looked at.
+Limits: what an expendable pod says about others pins those others, too, which may cost something; a pod without
+constraints that a spread of others counts is pinned, too; a pinned pod stays where it is even if another zone turns out
+to be better later; more than `MOST_CELLS` combinations of domains are not looked at.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Domains:
         """The shapes to be packed, in the order of their first pods."""
         listed = [self._preferring(shape) for shape in shapes]
         for shape in listed:
-            for rule in shape.topology.spread:
+            for rule in () if shape.expendable else shape.topology.spread:
                 self._holders[rule.group] = min(rule.max_skew, self._holders.get(rule.group, rule.max_skew))
         self._shapes = {}
         free = [shape for shape in listed if not shape.topology]
@@ -312,7 +313,7 @@ def _alike(pinned: Shape) -> object:
     return (pinned.size, pinned.constraints, pinned.caps, pinned.priority, pinned.expendable)
 
 
-def _order(shape: Shape) -> tuple[bool, bool, int, int]:
-    """Whoever keeps others out first; whoever is only counted before those that count."""
+def _order(shape: Shape) -> tuple[bool, bool, bool, int, int]:
+    """Whoever keeps others out first; whoever is only counted before those that count; the expendable after all."""
     topology = shape.topology
-    return (not topology.apart, bool(topology.spread or topology.near), -shape.priority, shape.index)
+    return (shape.expendable, not topology.apart, bool(topology.spread or topology.near), -shape.priority, shape.index)

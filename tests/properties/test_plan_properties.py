@@ -93,8 +93,11 @@ def _launch(snapshot: Snapshot, claim: Claim, candidate: tuple[str, str, str, fl
 @thorough
 @given(snapshots())
 def test_expendable_pods_never_cost_anything(snapshot: Snapshot) -> None:
-    needed = replace(snapshot, pods=tuple(pod for pod in snapshot.pods if not is_expendable(pod)))
-    assert plan(snapshot).cost == pytest.approx(plan(needed).cost)
+    """As long as they say nothing about others: who must keep away from them is pinned to a domain."""
+    undemanding = [replace(pod, spread=(), near=(), apart=()) if is_expendable(pod) else pod for pod in snapshot.pods]
+    needed = [pod for pod in undemanding if not is_expendable(pod)]
+    cost = plan(replace(snapshot, pods=tuple(undemanding))).cost
+    assert cost == pytest.approx(plan(replace(snapshot, pods=tuple(needed))).cost)
 
 
 @thorough
