@@ -30,7 +30,7 @@ from autonodes.controllers.waiting import wait_for_event
 from autonodes.core.clock import Clock
 from autonodes.core.disruption import Circumstances, Decision, Policy, decide
 from autonodes.core.errors import AutonodesError
-from autonodes.core.model import Pod, Snapshot
+from autonodes.core.model import Node, Pod, Snapshot
 from autonodes.kube.cache import Change
 from autonodes.kube.cluster import ClusterState
 
@@ -86,6 +86,7 @@ class Disruption:
     def subscribe(self) -> None:
         """Follow what decisions depend on."""
         self._state.pods.subscribe(self._pod_changed)
+        self._state.nodes.subscribe(self._node_changed)
         self._state.nodeclaims.subscribe(self._something_changed)
         self._state.nodepools.subscribe(self._something_changed)
         self._state.budgets.subscribe(self._something_changed)
@@ -97,6 +98,12 @@ class Disruption:
     def _pod_changed(self, change: Change[Pod]) -> None:
         old, new = change.old, change.new
         if old is None or new is None or (old.node_name, old.phase) != (new.node_name, new.phase):
+            self._something_changed(change)
+
+    def _node_changed(self, change: Change[Node]) -> None:
+        """Not what a kubelet reports all the time: a taint that goes frees a budget, too."""
+        old, new = change.old, change.new
+        if old is None or new is None or _standing(old) != _standing(new):
             self._something_changed(change)
 
     async def run(self) -> None:
@@ -187,3 +194,8 @@ class Disruption:
             self._claims.report(claim, reason, text)
             self._nodes.report(node, reason, text)
         self._told = dict(decision.blocked)
+
+
+def _standing(node: Node) -> tuple[object, ...]:
+    """What a decision looks at."""
+    return (node.taints, node.ready, node.unschedulable, node.labels, node.annotations, node.deleted_at)
