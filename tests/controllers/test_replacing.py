@@ -7,7 +7,7 @@ import pytest
 from autonodes.controllers.replacements import annotation, underway
 from controllers.claimbook import claim
 from controllers.stage import Stage
-from controllers.test_disruption import initialized, tainted
+from controllers.test_disruption import tainted
 from controllers.test_program import until_running
 
 
@@ -59,7 +59,8 @@ async def test_a_drifted_node_goes_when_its_replacement_is_there(stage: Stage) -
         assert await stage.phase("web") == "Running"
         stage.kubelets.join = True
         await stage.until("the old one is gone", lambda: _has_gone(stage, old))
-        assert len(stage.cloud.purchases) == 2  # the new one may be gone, too: a pod without an owner does not come back
+        # the new one may be gone, too: a pod without an owner does not come back
+        assert len(stage.cloud.purchases) == 2
 
 
 @pytest.mark.integration
