@@ -18,7 +18,7 @@ from e2e.test_cluster import pod
 from syncer import status
 from syncer.plan import Plan
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1000)]
 
 HARNESS = Path(__file__).parents[1] / "controller_killed.py"
 
@@ -33,7 +33,7 @@ class Killing:
 
     def until(self, done: str) -> None:
         """Start controllers until one brings about what ``done`` (a method) asks for, and is not killed before."""
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 450
         while time.monotonic() < deadline:
             with (self._file.parent / "controller.log").open("ab") as log:
                 process = subprocess.Popen(
