@@ -32,10 +32,10 @@ from autonodes.core.quantities import parse_resources
 from autonodes.kube.cache import Cache, Change
 from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.decoding import decode_pod
-from autonodes.kube.errors import ApiError, NotFoundError
+from autonodes.kube.errors import NotFoundError
+from autonodes.kube.optional import OptionalKind
 from autonodes.kube.resources import (
     CAPACITYBUFFERS,
-    CRDS,
     DEPLOYMENTS,
     PODTEMPLATES,
     REPLICASETS,
@@ -44,9 +44,6 @@ from autonodes.kube.resources import (
 )
 
 log = logging.getLogger(__name__)
-
-_ABSENT: Final = 60.0
-"""Seconds between two looks for the kind where it is missing."""
 
 _RESYNC: Final = 30.0
 """Seconds between two looks at a buffer's template and workload."""
@@ -89,7 +86,7 @@ class CapacityBuffers:
         self._pods: dict[str, tuple[Pod, ...]] = {}
         self._seen: set[str] = set()
         self._provisioning: dict[str, _Verdict] = {}
-        self._absent = False
+        self._kind = OptionalKind(client, self._cache, clock)
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when room is wanted for other pods than before."""
@@ -98,7 +95,7 @@ class CapacityBuffers:
     @property
     def settled(self) -> bool:
         """Whether each buffer has been looked at, so that `pods` is all of it."""
-        return self._absent or (self._cache.is_synced and self._seen.issuperset(self._cache.items))
+        return self._kind.absent or (self._cache.is_synced and self._seen.issuperset(self._cache.items))
 
     def pods(self) -> tuple[Pod, ...]:
         """Those that room is wanted for."""
@@ -125,7 +122,7 @@ class CapacityBuffers:
 
         :raises ApiError: it can't be known
         """
-        found = await self._client.list(CAPACITYBUFFERS) if await self._is_served() else []
+        found = await self._client.list(CAPACITYBUFFERS) if await self._kind.is_served() else []
         for buffer in map(CapacityBuffer.from_api, found):
             if buffer.spec.provisioning_strategy == ACTIVE:
                 with contextlib.suppress(_UnresolvedError):
@@ -134,24 +131,8 @@ class CapacityBuffers:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
+            tasks.create_task(self._kind.run())
             tasks.create_task(self._queue.run())
-
-    async def _follow(self) -> None:
-        while not await self._is_served():
-            self._absent = True
-            await self._clock.sleep(_ABSENT)
-        self._absent = False
-        await self._cache.run()
-
-    async def _is_served(self) -> bool:
-        try:
-            definition = await self._client.get(CRDS, str(CAPACITYBUFFERS))
-        except ApiError:
-            return False
-        return any(
-            each["name"] == CAPACITYBUFFERS.version and each["served"] for each in definition["spec"]["versions"]
-        )
 
     def _buffer_changed(self, change: Change[CapacityBuffer]) -> None:
         if change.old is None or change.new is None or change.old.spec != change.new.spec:

@@ -31,8 +31,9 @@ from autonodes.core.model import Node, Plan, Pod, PodGroup, PodUID
 from autonodes.kube.cache import Cache, Change
 from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.decoding import decode_pod
-from autonodes.kube.errors import ApiError, NotFoundError
-from autonodes.kube.resources import CRDS, PODTEMPLATES, PROVISIONINGREQUESTS
+from autonodes.kube.errors import NotFoundError
+from autonodes.kube.optional import OptionalKind
+from autonodes.kube.resources import PODTEMPLATES, PROVISIONINGREQUESTS
 
 CHECK: Final = "check-capacity.autoscaling.x-k8s.io"
 ATOMIC: Final = "best-effort-atomic-scale-up.autoscaling.x-k8s.io"
@@ -47,7 +48,6 @@ _ACCEPTED: Final = "Accepted"
 _PROVISIONED: Final = "Provisioned"
 _OVER: Final = ("Failed", "BookingExpired", "CapacityRevoked")
 
-_ABSENT: Final = 60.0
 _RESYNC: Final = 15.0
 
 _Verdict = tuple[ConditionStatus, str, str]
@@ -72,7 +72,7 @@ class ProvisioningRequests:
         self._verdicts: dict[str, _Verdict] = {}
         self._revoked: set[str] = set()
         self._seen: set[str] = set()
-        self._absent = False
+        self._kind = OptionalKind(client, self._cache, clock)
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when room is wanted for other pods than before."""
@@ -81,7 +81,7 @@ class ProvisioningRequests:
     @property
     def settled(self) -> bool:
         """Whether each request has been looked at, so that `pods` is all of it."""
-        return self._absent or (self._cache.is_synced and self._seen.issuperset(self._cache.items))
+        return self._kind.absent or (self._cache.is_synced and self._seen.issuperset(self._cache.items))
 
     def pods(self) -> tuple[Pod, ...]:
         """Those that room is wanted for, less those that exist by now."""
@@ -125,7 +125,7 @@ class ProvisioningRequests:
 
         :raises ApiError: it can't be known
         """
-        for body in await self._client.list(PROVISIONINGREQUESTS) if await self._is_served() else []:
+        for body in await self._client.list(PROVISIONINGREQUESTS) if await self._kind.is_served() else []:
             conditions = _conditions(body)
             found = await self._pods_of(body) if _is_open(body, conditions) else ()
             if not isinstance(found, str):
@@ -135,23 +135,8 @@ class ProvisioningRequests:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
+            tasks.create_task(self._kind.run())
             tasks.create_task(self._queue.run())
-
-    async def _follow(self) -> None:
-        while not await self._is_served():
-            self._absent = True
-            await self._clock.sleep(_ABSENT)
-        self._absent = False
-        await self._cache.run()
-
-    async def _is_served(self) -> bool:
-        try:
-            definition = await self._client.get(CRDS, str(PROVISIONINGREQUESTS))
-        except ApiError:
-            return False
-        versions = definition["spec"]["versions"]
-        return any(each["name"] == PROVISIONINGREQUESTS.version and each["served"] for each in versions)
 
     def _changed(self, change: Change[Object]) -> None:
         self._queue.add(change.key)
