@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
+from autonodes.api.crds import crds
 from autonodes.kube.client import KubeClient
-from autonodes.kube.resources import NAMESPACES, NODES, PODS, SERVICEACCOUNTS
+from autonodes.kube.resources import CRDS, NAMESPACES, NODES, PODS, SERVICEACCOUNTS
 from controlplane import RunningControlPlane, control_plane
 from kube.faultproxy import FaultProxy
 
@@ -18,6 +20,19 @@ from kube.faultproxy import FaultProxy
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPlane]:
     with control_plane(tmp_path_factory.mktemp("kube")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def installed(api: RunningControlPlane) -> None:
+    """This project's kinds are served."""
+
+    async def install() -> None:
+        async with KubeClient.from_kubeconfig(api.kubeconfig) as client:
+            for crd in crds():
+                await client.apply(CRDS, crd, field_manager="test")
+
+    asyncio.run(install())
+    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
 
 
 @pytest.fixture

@@ -7,30 +7,17 @@ import random
 
 import pytest
 
-from autonodes.api.crds import crds
 from autonodes.controllers.clock import SystemClock
 from autonodes.core.model import Pod, PodUID
 from autonodes.kube.cache import SILENCE, Change
 from autonodes.kube.client import KubeClient
 from autonodes.kube.cluster import STALE, ClusterState
 from autonodes.kube.kubeconfig import Credentials
-from autonodes.kube.resources import CRDS, NODECLAIMS, PODS, node_class
+from autonodes.kube.resources import NODECLAIMS, PODS, node_class
 from clock import VirtualClock
-from controlplane import RunningControlPlane
 from kube.conftest import pod
 from kube.faultproxy import FaultProxy
 from kube.waiting import running, until
-
-
-@pytest.fixture(scope="module")
-def installed(api: RunningControlPlane) -> None:
-    async def install() -> None:
-        async with KubeClient.from_kubeconfig(api.kubeconfig) as client:
-            for crd in crds():
-                await client.apply(CRDS, crd, field_manager="test")
-
-    asyncio.run(install())
-    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
 
 
 @pytest.mark.integration

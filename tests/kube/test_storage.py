@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from autonodes.api.crds import crds
 from autonodes.controllers.clock import SystemClock
 from autonodes.core.labels import REGION, ZONE
 from autonodes.core.storage import PodVolume, Storage
 from autonodes.kube.client import KubeClient
 from autonodes.kube.cluster import ClusterState
 from autonodes.kube.decoding import decode_pod
-from autonodes.kube.resources import CRDS, CSINODES, PODS, PVCS, PVS, STORAGECLASSES
+from autonodes.kube.resources import CSINODES, PODS, PVCS, PVS, STORAGECLASSES
 from autonodes.kube.storage import decode_claim, decode_csinode, decode_storage_class, decode_volume
-from controlplane import RunningControlPlane
 from kube.conftest import pod
 from kube.waiting import running, until
 
@@ -114,17 +111,6 @@ def test_a_pod_s_volumes_are_those_with_a_claim() -> None:
         PodVolume("data", "d"),
         PodVolume("scratch", "web-scratch", True, "fast"),
     )
-
-
-@pytest.fixture(scope="module")
-def installed(api: RunningControlPlane) -> None:
-    async def install() -> None:
-        async with KubeClient.from_kubeconfig(api.kubeconfig) as client:
-            for crd in crds():
-                await client.apply(CRDS, crd, field_manager="test")
-
-    asyncio.run(install())
-    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
 
 
 @pytest.mark.integration
