@@ -9,14 +9,19 @@ more, in either direction: for the world the controller is dead, whatever its re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from autonodes.kube.kubeconfig import Credentials
 from autonodes.provider import Provider, ProviderError
 from kube.faultproxy import FaultProxy
+
+if TYPE_CHECKING:
+    from controllers.stage import Stage
+    from controlplane import RunningControlPlane
 
 _UNCOUNTED = ("/events", "/leases")
 
@@ -98,3 +103,30 @@ class Doomed:
                     raise ProviderError("the controller is dead")
 
         return guarded
+
+
+async def play_until_doom(
+    plane: RunningControlPlane, stage: Stage, doom: Doom, story: Coroutine[Any, Any, object]
+) -> None:
+    """Run a controller behind the gate until the story is over or the gate has closed.
+
+    What the story raises is raised.
+    """
+    gate = Gate(plane.kubeconfig, doom)
+    async with gate.running():
+        watching = asyncio.create_task(gate.watch_doom())
+        provider = Doomed(stage.cloud, doom)
+        try:
+            async with stage.controller(credentials=Credentials(server=gate.url), provider=provider):  # type: ignore[arg-type]
+                playing = asyncio.create_task(story)
+                await asyncio.wait({playing, watching}, return_when=asyncio.FIRST_COMPLETED)
+                await _stop(playing)
+        finally:
+            await _stop(watching)
+
+
+async def _stop(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise outcome

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 
@@ -10,9 +9,8 @@ import pytest
 
 from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE
 from autonodes.kube.client import KubeClient
-from autonodes.kube.kubeconfig import Credentials
 from autonodes.kube.resources import LEASES
-from controllers.doom import Doom, Doomed, Gate
+from controllers.doom import Doom, play_until_doom
 from controllers.kubelets import SCHEDULER
 from controllers.stage import Stage
 from controllers.test_program import until_running
@@ -44,26 +42,12 @@ async def _die_and_recover(plane: RunningControlPlane, stage: Stage, step: int) 
     """
     await stage.pod("web", schedulerName=SCHEDULER)
     doom = Doom(step)
-    await _play_until_doom(plane, stage, doom)
+    await play_until_doom(plane, stage, doom, _finish(stage))
     await _forget_the_lease(stage.admin)
     async with stage.controller():
         await _finish(stage)
     await stage.until(f"nothing is left after {doom.last}", stage.is_empty)
     return doom.last or None
-
-
-async def _play_until_doom(plane: RunningControlPlane, stage: Stage, doom: Doom) -> None:
-    gate = Gate(plane.kubeconfig, doom)
-    async with gate.running():
-        watching = asyncio.create_task(gate.watch_doom())
-        provider = Doomed(stage.cloud, doom)
-        try:
-            async with stage.controller(credentials=Credentials(server=gate.url), provider=provider):  # type: ignore[arg-type]
-                story = asyncio.create_task(_finish(stage))
-                await asyncio.wait({story, watching}, return_when=asyncio.FIRST_COMPLETED)
-                await _stop(story)
-        finally:
-            await _stop(watching)
 
 
 async def _finish(stage: Stage) -> None:
@@ -72,13 +56,6 @@ async def _finish(stage: Stage) -> None:
         await until_running(stage, "web")
         await stage.delete_pod("web")
     await stage.until("nothing is left", stage.is_empty)
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    (outcome,) = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(outcome, Exception):
-        raise outcome
 
 
 async def _forget_the_lease(admin: KubeClient) -> None:

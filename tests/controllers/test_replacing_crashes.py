@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import os
@@ -12,9 +11,8 @@ import pytest
 
 from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE
 from autonodes.kube.errors import NotFoundError
-from autonodes.kube.kubeconfig import Credentials
 from autonodes.kube.resources import LEASES
-from controllers.doom import Doom, Doomed, Gate
+from controllers.doom import Doom, play_until_doom
 from controllers.kubelets import SCHEDULER
 from controllers.stage import Stage
 from controllers.test_program import until_running
@@ -55,30 +53,13 @@ async def _die_and_recover(plane: RunningControlPlane, stage: Stage, step: int) 
     await stage.pool(template={"expireAfter": f"{next(_lives)}h"})
     await _forget_the_lease(stage)
     doom = Doom(step)
-    await _play_until_doom(plane, stage, doom)
+    # replaced, the pod is gone for good, for nobody makes it anew; then the new node is empty and goes, too
+    await play_until_doom(plane, stage, doom, stage.until("nothing is left", stage.is_empty))
     await _forget_the_lease(stage)
     async with stage.controller():
         await stage.until(f"nothing is left after {doom.last}", stage.is_empty)
     await _forget_the_lease(stage)
     return doom.last or None
-
-
-async def _play_until_doom(plane: RunningControlPlane, stage: Stage, doom: Doom) -> None:
-    """Replaced, the pod is gone for good, for nobody makes it anew; then the new node is empty and goes, too."""
-    gate = Gate(plane.kubeconfig, doom)
-    async with gate.running():
-        watching = asyncio.create_task(gate.watch_doom())
-        provider = Doomed(stage.cloud, doom)
-        try:
-            async with stage.controller(credentials=Credentials(server=gate.url), provider=provider):  # type: ignore[arg-type]
-                story = asyncio.create_task(stage.until("nothing is left", stage.is_empty))
-                await asyncio.wait({story, watching}, return_when=asyncio.FIRST_COMPLETED)
-                story.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await story
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
 
 
 async def _forget_the_lease(stage: Stage) -> None:
