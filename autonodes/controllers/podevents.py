@@ -51,7 +51,7 @@ class PodEvents:
         await self._queue.run()
 
     def _pod_changed(self, change: Change[Pod]) -> None:
-        node_name = _touched(change)
+        node_name = touched(change)
         if not node_name or not self._state.pods.is_synced:
             return  # the first list is no news
         self._last[node_name] = self._clock.now()
@@ -76,7 +76,7 @@ class PodEvents:
             self._queue.forget(name)
 
 
-def _touched(change: Change[Pod]) -> str:
+def touched(change: Change[Pod]) -> str:
     """The node to which a pod came, which it left, or on which it finished or began to finish; "" for any other."""
     old, new = change.old, change.new
     pod = new or old

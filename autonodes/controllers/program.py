@@ -22,6 +22,7 @@ from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.claims import Claims
 from autonodes.controllers.clock import SystemClock
 from autonodes.controllers.commands import Commands
+from autonodes.controllers.consolidatability import Consolidatability
 from autonodes.controllers.disruption import Disruption
 from autonodes.controllers.drift import Drifting
 from autonodes.controllers.expectations import Expectations
@@ -225,6 +226,7 @@ class Program:
             clock,
         )
         self.pod_events = PodEvents(client, self.state, clock)
+        self.consolidatability = Consolidatability(self.state, claims, self.pod_events, clock)
         commands = Commands(self.state, claims, nodes, purchasing, freeze, clock=clock, settings=settings)
         self.disruption = Disruption(
             self.state,
@@ -268,6 +270,7 @@ class Program:
             self.provisioner,
             self._nominating,
             self.pod_events,
+            self.consolidatability,
             self.disruption,
             self.drifting,
             self.expiration,
@@ -357,6 +360,7 @@ class Program:
                     self.staticpools,
                     self.buffers,
                     self.pod_events,
+                    self.consolidatability,
                     self.provisioner,
                     self._nominating,
                     self.disruption,

@@ -46,6 +46,8 @@ _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 30.0
 """Seconds between two tries of what fails."""
 
+_GRACE_OVER: Final = "TerminationGracePeriodElapsed"
+
 
 class Termination:
     def __init__(
@@ -160,9 +162,12 @@ class Termination:
             return claim, status.next_look
         if drain.settling:
             return claim, drain.settling
-        if not self._is_past(deadline) and await self._holding(node):
+        if not await self._holding(node):
+            return await self._claims.mark(claim, Mark(DRAINED)), None
+        if not self._is_past(deadline):
             return claim, self._settings.termination_poll
-        return await self._claims.mark(claim, Mark(DRAINED)), None
+        over = Mark(DRAINED, "True", _GRACE_OVER, "the node's terminationGracePeriod is over, and pods are left on it")
+        return await self._claims.mark(claim, over), None
 
     async def _holding(self, node: Node) -> bool:
         """Whether the API server knows a pod that still has to leave."""
@@ -178,7 +183,7 @@ class Termination:
         if not attached:
             return await self._claims.mark(claim, Mark(VOLUMES_DETACHED)), None
         if self._is_past(deadline):
-            over = Mark(VOLUMES_DETACHED, "False", "TerminationGracePeriodElapsed", f"attached: {', '.join(attached)}")
+            over = Mark(VOLUMES_DETACHED, "False", _GRACE_OVER, f"attached: {', '.join(attached)}")
             return await self._claims.mark(claim, over), None
         message = f"waiting for volumes to be detached: {', '.join(attached)}"
         self._nodes.report(node, "AwaitingVolumeDetachment", message)
@@ -218,7 +223,8 @@ def termination_deadline(claim: NodeClaim) -> float | None:
     annotated = claim.metadata.annotations.get(labels.TERMINATION_TIMESTAMP)
     if annotated:
         try:
-            moments.append(datetime.fromisoformat(annotated).replace(tzinfo=UTC).timestamp())
+            read = datetime.fromisoformat(annotated)
+            moments.append((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
         except ValueError:
             log.warning("%s: %s is no time: %r", claim.name, labels.TERMINATION_TIMESTAMP, annotated)
     return min(moments, default=None)

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from autonodes.core.disruptability import protected, protected_pod
 from autonodes.core.disruptioncost import disruption_cost
+from autonodes.core.emptiness import quiet_from
 from autonodes.core.labels import DO_NOT_DISRUPT
 from autonodes.core.model import Claim, Node, NodePool, Pod, Snapshot
 from autonodes.core.simulation import Simulation
@@ -130,9 +131,10 @@ class Eligibility:
         pool, created = candidate.pool, candidate.claim.created_at
         if pool.consolidation_policy == WHEN_EMPTY:
             return f"consolidationPolicy of NodePool {pool.name} is {WHEN_EMPTY}"
-        if pool.consolidate_after is None:
+        due = quiet_from(pool.consolidate_after, max(last_event, created))
+        if due is None:
             return f"consolidateAfter of NodePool {pool.name} is Never"
-        if self._now < max(last_event, created) + pool.consolidate_after:
+        if self._now < due:
             return "consolidateAfter has not passed since the last pod event"
         if self._now < created + min_age:
             return "it is too young"

@@ -129,13 +129,22 @@ class _View:
         return None
 
     def _kept_by_time(self, pool: NodePool, since: float) -> tuple[str, str, float | None]:
-        if pool.consolidate_after is None:
+        due = quiet_from(pool.consolidate_after, since)
+        if due is None:
             return CONSOLIDATION_DISABLED, f"consolidateAfter of NodePool {pool.name} is Never", None
-        due = since + pool.consolidate_after
         if self._now < due:
             waited, wait = format_duration(round(self._now - since)), format_duration(pool.consolidate_after)
             return TOO_SOON, f"last used {waited} ago, consolidateAfter is {wait}", due
         return EMPTY, f"nothing but daemons on it for {format_duration(round(self._now - since))}", None
+
+
+def quiet_from(consolidate_after: float | None, since: float) -> float | None:
+    """When pods have left a node alone for long enough, in seconds since the epoch; None for never.
+
+    :param consolidate_after: its pool's, in seconds
+    :param since: when a pod last came, left or ended there, or when the node began if none did
+    """
+    return None if consolidate_after is None else since + consolidate_after
 
 
 def holds(pod: Pod, now: float) -> bool:
