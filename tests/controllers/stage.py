@@ -17,9 +17,9 @@ from autonodes.kube.errors import ConflictError, NotFoundError
 from autonodes.kube.kubeconfig import Credentials, load_kubeconfig
 from autonodes.kube.resources import NODECLAIMS, NODEPOOLS, NODES, PODS, Resource, node_class
 from autonodes.provider import Provider
-from controllers.cloud import Cloud
-from controllers.doorman import Doorman
-from controllers.kubelets import Kubelets
+from autonodes.verify.cloud import Cloud
+from autonodes.verify.doorman import Doorman
+from autonodes.verify.kubelets import Kubelets
 
 CLASS = node_class("LocalNodeClass")
 

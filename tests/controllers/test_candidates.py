@@ -6,7 +6,7 @@ import pytest
 from autonodes.controllers.candidates import candidates
 from autonodes.core.labels import ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
 from autonodes.core.requirements import Requirement, Requirements
-from controllers.cloud import SIZES, size
+from autonodes.verify.cloud import SIZES, size
 
 GIB = 2**30
 

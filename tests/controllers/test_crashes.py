@@ -10,8 +10,8 @@ import pytest
 from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE
 from autonodes.kube.client import KubeClient
 from autonodes.kube.resources import LEASES
+from autonodes.verify.kubelets import SCHEDULER
 from controllers.doom import Doom, play_until_doom
-from controllers.kubelets import SCHEDULER
 from controllers.stage import Stage
 from controllers.test_program import until_running
 from controlplane import RunningControlPlane

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autonodes.kube.resources import NODES, PODS
-from controllers.kubelets import SCHEDULER
+from autonodes.verify.kubelets import SCHEDULER
 from controllers.stage import Stage
 from controllers.test_program import until_running
 

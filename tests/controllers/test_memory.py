@@ -21,8 +21,8 @@ from pathlib import Path
 from autonodes.controllers.program import ControllerContext, run
 from autonodes.kube.client import KubeClient
 from autonodes.kube.kubeconfig import load_kubeconfig
-from controllers.cloud import Cloud
-from controllers.doorman import Doorman
+from autonodes.verify.cloud import Cloud
+from autonodes.verify.doorman import Doorman
 
 async def main():
     credentials = load_kubeconfig(Path(sys.argv[1]))

@@ -12,8 +12,8 @@ import pytest
 from autonodes.kube.client import KubeClient
 from autonodes.kube.kubeconfig import Credentials, load_kubeconfig
 from autonodes.kube.resources import LEASES, NODECLAIMS, resource_of
-from controllers.doom import Doom, Gate
-from controllers.kubelets import SCHEDULER
+from autonodes.verify.doom import Doom, Gate
+from autonodes.verify.kubelets import SCHEDULER
 from controllers.stage import Stage
 from controllers.test_program import until_running
 from controlplane import RunningControlPlane

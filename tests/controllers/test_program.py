@@ -10,7 +10,7 @@ import pytest
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.kube.resources import NODECLAIMS, NODEPOOLS, NODES, PDBS
 from autonodes.provider import CreateError, InsufficientCapacityError, ProviderError
-from controllers.cloud import size
+from autonodes.verify.cloud import size
 from controllers.stage import CLASS, Stage
 
 pytestmark = pytest.mark.integration

@@ -13,8 +13,8 @@ from autonodes.controllers.purchasing import Purchasing, manifest
 from autonodes.core.model import Purchase, Snapshot
 from autonodes.core.money import COST
 from autonodes.core.requirements import Requirement, Requirements
+from autonodes.verify.cloud import SIZES
 from controllers.claimbook import pool
-from controllers.cloud import SIZES
 
 GIB = 2**30
 

@@ -9,7 +9,7 @@ import pytest
 from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE
 from autonodes.kube.kubeconfig import Credentials
 from autonodes.kube.resources import LEASES
-from controllers.doom import Doom, Doomed, Gate
+from autonodes.verify.doom import Doom, Doomed, Gate
 from controllers.stage import Stage
 from controlplane import RunningControlPlane
 

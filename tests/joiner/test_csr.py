@@ -16,13 +16,13 @@ from autonodes.controllers.clock import SystemClock
 from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.errors import ForbiddenError
 from autonodes.kube.resources import CSRS, NODECLAIMS, NODES
+from autonodes.verify.faultproxy import FaultProxy
 from clock import VirtualClock
 from controlplane import RunningControlPlane
 from joiner.certificates import CLIENT_SIGNER, PATIENCE, Requester
 from joiner.csr import CertificateApprover, SigningRequest
 from joiner.tokens import BootstrapTokens
 from joiner_machines import Machine, make_claim
-from kube.faultproxy import FaultProxy
 from kube.waiting import running, until
 
 pytestmark = pytest.mark.integration

@@ -12,8 +12,8 @@ import pytest
 from autonodes.api.crds import crds
 from autonodes.kube.client import KubeClient
 from autonodes.kube.resources import CRDS, NAMESPACES, NODES, PODS, SERVICEACCOUNTS
+from autonodes.verify.faultproxy import FaultProxy
 from controlplane import RunningControlPlane, control_plane
-from kube.faultproxy import FaultProxy
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from autonodes.kube.cache import LAST_RETRY, SILENCE, Cache, Change
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ApiUnreachableError
 from autonodes.kube.resources import CONFIGMAPS, NODES
+from autonodes.verify.faultproxy import FaultProxy
 from clock import VirtualClock
-from kube.faultproxy import FaultProxy
 from kube.waiting import running, until
 
 pytestmark = pytest.mark.integration

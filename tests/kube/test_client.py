@@ -26,9 +26,9 @@ from autonodes.kube.errors import (
 )
 from autonodes.kube.kubeconfig import Credentials
 from autonodes.kube.resources import CONFIGMAPS, NODES, PDBS, PODS, Resource, node_class, resource_of
+from autonodes.verify.faultproxy import FaultProxy
 from controlplane import RunningControlPlane, free_port
 from kube.conftest import pod
-from kube.faultproxy import FaultProxy
 
 pytestmark = pytest.mark.integration
 

@@ -14,9 +14,9 @@ from autonodes.kube.client import KubeClient
 from autonodes.kube.cluster import STALE, ClusterState
 from autonodes.kube.kubeconfig import Credentials
 from autonodes.kube.resources import NODECLAIMS, PODS, node_class
+from autonodes.verify.faultproxy import FaultProxy
 from clock import VirtualClock
 from kube.conftest import pod
-from kube.faultproxy import FaultProxy
 from kube.waiting import running, until
 
 

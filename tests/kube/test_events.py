@@ -19,8 +19,8 @@ from autonodes.kube.events import (
     ObjectReference,
 )
 from autonodes.kube.resources import EVENTS
+from autonodes.verify.faultproxy import FaultProxy
 from clock import VirtualClock
-from kube.faultproxy import FaultProxy
 from kube.waiting import running, until
 
 pytestmark = pytest.mark.integration

@@ -12,9 +12,9 @@ from autonodes.kube.client import KubeClient
 from autonodes.kube.leases import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, LeaderElection, new_identity
 from autonodes.kube.resources import LEASES
 from autonodes.kube.transport import Transport
+from autonodes.verify.faultproxy import FaultProxy
 from clock import VirtualClock
 from controlplane import RunningControlPlane
-from kube.faultproxy import FaultProxy
 from kube.waiting import until
 
 pytestmark = pytest.mark.integration

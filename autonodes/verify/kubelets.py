@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from collections.abc import Sequence
 
 from autonodes.core.quantities import format_resources
-from autonodes.kube.client import KubeClient
+from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.errors import ApiError, NotFoundError
 from autonodes.kube.resources import NODES, PODS
-from controllers.cloud import Cloud
+from autonodes.verify.cloud import Cloud
 
 SCHEDULER = "at-once"
 """Name of the scheduler that this actor plays."""
@@ -41,20 +41,36 @@ class Kubelets:
             with contextlib.suppress(ApiError):
                 async with self.at_work:
                     await self._once()
-            await asyncio.sleep(0.05)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until the next look."""
+        await asyncio.sleep(0.05)
+
+    async def _nodes(self) -> Sequence[Object]:
+        return await self._client.list(NODES)
+
+    async def _pods(self) -> Sequence[Object]:
+        return await self._client.list(PODS)
+
+    def _has_booted(self, machine: Object) -> bool:
+        return self.join
+
+    def _lets_go(self, pod: Object) -> bool:
+        """Whether a pod that is to go has stopped."""
+        return self.answer_deletions
 
     async def _once(self) -> None:
-        nodes = {node["metadata"]["name"]: node for node in await self._client.list(NODES)}
+        nodes = {node["metadata"]["name"]: node for node in await self._nodes()}
         machines = {record["node_name"]: record for record in self._cloud.records() if record["node_name"]}
-        if self.join:
-            new = machines.keys() - nodes.keys()
-            await asyncio.gather(*(self._register(name, machines[name]) for name in new))
+        new = [name for name in machines.keys() - nodes.keys() if self._has_booted(machines[name])]
+        await asyncio.gather(*(self._register(name, machines[name]) for name in new))
         ours = [node for node in nodes.values() if node["spec"].get("providerID", "").startswith("cloud://")]
         await asyncio.gather(*(self._beat(node, set(machines) - self.unready) for node in ours))
         await self._schedule(nodes)
         await self._run_pods(set(machines) - self.unready)
 
-    async def _register(self, name: str, record: dict[str, Any]) -> None:
+    async def _register(self, name: str, record: Object) -> None:
         taints = [{"key": key, "value": value, "effect": effect} for key, value, effect in record["taints"]]
         labels = {"kubernetes.io/hostname": name}
         await self._client.create(
@@ -69,7 +85,7 @@ class Kubelets:
             },
         )
 
-    async def _beat(self, node: dict[str, Any], alive: set[str]) -> None:
+    async def _beat(self, node: Object, alive: set[str]) -> None:
         name, taints = node["metadata"]["name"], node["spec"].get("taints") or []
         ready = name in alive
         conditions = node.get("status", {}).get("conditions") or []
@@ -83,9 +99,9 @@ class Kubelets:
             patch = {"metadata": {"resourceVersion": version}, "spec": {"taints": kept}}
             await self._client.merge_patch(NODES, name, patch)
 
-    async def _schedule(self, nodes: dict[str, Any]) -> None:
+    async def _schedule(self, nodes: Object) -> None:
         """Pods that ask for this scheduler: onto any node that is open, without kube-scheduler's second of pause."""
-        pods = [pod for pod in await self._client.list(PODS) if pod["spec"]["schedulerName"] == SCHEDULER]
+        pods = [pod for pod in await self._pods() if pod["spec"]["schedulerName"] == SCHEDULER]
         is_open = [name for name, node in nodes.items() if not node["spec"].get("taints")]
         for pod in pods:
             metadata, spec = pod["metadata"], pod["spec"]
@@ -104,18 +120,18 @@ class Kubelets:
                 )
 
     async def _run_pods(self, alive: set[str]) -> None:
-        for pod in await self._client.list(PODS):
+        for pod in await self._pods():
             metadata, bound = pod["metadata"], pod["spec"].get("nodeName", "")
             if bound not in alive:
                 continue
             if metadata.get("deletionTimestamp"):
-                if self.answer_deletions:
+                if self._lets_go(pod):
                     with contextlib.suppress(NotFoundError):
                         await self._client.delete(PODS, metadata["name"], metadata["namespace"], grace_period=0)
             elif pod["status"].get("phase") == "Pending":
                 await self._start(metadata)
 
-    async def _start(self, metadata: dict[str, Any]) -> None:
+    async def _start(self, metadata: Object) -> None:
         status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
         patch = {"status": status}
         await self._client.merge_patch(PODS, metadata["name"], patch, metadata["namespace"], subresource="status")

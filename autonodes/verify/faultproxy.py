@@ -12,6 +12,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp import web
@@ -19,8 +20,13 @@ from aiohttp import web
 from autonodes.kube.client import KubeClient
 from autonodes.kube.kubeconfig import Credentials, load_kubeconfig
 
+_KEPT: Final = 1e6
+"""Seconds that idle connections are kept: this proxy does not close any by itself."""
+
 
 class FaultProxy:
+    """:param kubeconfig: how to reach the server"""
+
     def __init__(self, kubeconfig: Path) -> None:
         self._upstream = load_kubeconfig(kubeconfig)
         self._refusals: deque[tuple[int, dict[str, str], str]] = deque()
@@ -28,7 +34,7 @@ class FaultProxy:
         self._thawed.set()
         self._answering = asyncio.Event()
         self._answering.set()
-        self._streams: set[web.StreamResponse] = set()
+        self._streams: dict[web.StreamResponse, web.Request] = {}
         self._writes: set[asyncio.Future[None]] = set()
         self.requests: list[str] = []
         self.cut_lists = False
@@ -38,8 +44,8 @@ class FaultProxy:
         self.split_every: int | None = None
         self.url = ""
 
-    def client(self, **options: object) -> KubeClient:
-        return KubeClient(Credentials(server=self.url), **options)  # type: ignore[arg-type]
+    def client(self, **options: Any) -> KubeClient:
+        return KubeClient(Credentials(server=self.url), **options)
 
     def refuse_next(self, code: int, *, retry_after: str = "", body: str = "", times: int = 1) -> None:
         headers = {"Retry-After": retry_after} if retry_after else {}
@@ -72,9 +78,8 @@ class FaultProxy:
 
     def cut_streams(self) -> None:
         """Reset the connections of all watches."""
-        for stream in self._streams:
-            if stream._req is not None and stream._req.transport is not None:
-                stream._req.transport.abort()
+        for request in self._streams.values():
+            abort(request)
 
     @property
     def watches(self) -> int:
@@ -82,24 +87,32 @@ class FaultProxy:
         return len(self._streams)
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[FaultProxy]:
+    async def running(self) -> AsyncIterator[Self]:
         timeout = aiohttp.ClientTimeout(total=None)
-        connector = aiohttp.TCPConnector(ssl=self._upstream.tls or True, limit=0)
+        connector = aiohttp.TCPConnector(ssl=self._upstream.tls or True, limit=0, keepalive_timeout=_KEPT)
         async with aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=timeout) as session:
             self._session = session
-            app = web.Application(client_max_size=16 * 2**20)
-            app.router.add_route("*", "/{path:.*}", self._handle)
-            runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            try:
+            async with self.serving():
                 yield self
-            finally:
-                self._thawed.set()
-                self.cut_streams()
-                await runner.cleanup()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[Self]:
+        """Only the side towards the client."""
+        app = web.Application(client_max_size=16 * 2**20)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(
+            app, shutdown_timeout=0.1, access_log=None, handler_cancellation=True, keepalive_timeout=_KEPT
+        )
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield self
+        finally:
+            self._thawed.set()
+            self.cut_streams()
+            await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
@@ -110,38 +123,48 @@ class FaultProxy:
             return web.Response(status=code, headers=headers, text=body)
         if watching and self.expire_watches:
             self.expire_watches -= 1
-            return _gone()
+            return gone()
         if request.query.get("continue") and self.expire_continues:
             self.expire_continues -= 1
-            return _gone()
-        body = await request.read()
-        headers = {key: value for key, value in request.headers.items() if key.lower() not in ("host", "connection")}
-        async with self._session.request(
-            request.method, self._upstream.server + request.path_qs, data=body or None, headers=headers
-        ) as answer:
-            if watching and answer.status == 200:
+            return gone()
+        return await (self._watched(request) if watching else self._answered(request))
+
+    async def _watched(self, request: web.Request) -> web.StreamResponse:
+        async with self._forwarded(request, b"") as answer:
+            if answer.status == 200:
                 return await self._stream(request, answer)
+            return web.Response(status=answer.status, headers=passed(answer), body=await answer.read())
+
+    async def _answered(self, request: web.Request) -> web.StreamResponse:
+        async with self._forwarded(request, await request.read()) as answer:
             content = await answer.read()
         if self.lose_answers:
-            assert request.transport is not None
-            request.transport.abort()
-        response = web.StreamResponse(status=answer.status, headers=_passed(answer))
+            abort(request)
+        response = web.StreamResponse(status=answer.status, headers=passed(answer))
         response.content_length = len(content)
         await response.prepare(request)
         if self.cut_lists and request.method == "GET":
             await response.write(content[: len(content) // 2])
-            assert request.transport is not None
-            request.transport.close()
+            if request.transport is not None:
+                request.transport.close()
             return response
         await response.write(content)
         return response
 
+    def _forwarded(
+        self, request: web.Request, body: bytes
+    ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        headers = {key: value for key, value in request.headers.items() if key.lower() not in ("host", "connection")}
+        return self._session.request(
+            request.method, self._upstream.server + request.path_qs, data=body or None, headers=headers
+        )
+
     async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        response = web.StreamResponse(headers=_passed(answer))
+        response = web.StreamResponse(headers=passed(answer))
         thawed = self._thawed
         try:
             await response.prepare(request)
-            self._streams.add(response)
+            self._streams[response] = request
             async for chunk in answer.content.iter_any():
                 await thawed.wait()
                 step = self.split_every or len(chunk)
@@ -152,14 +175,23 @@ class FaultProxy:
         except (aiohttp.ClientError, ConnectionError):
             pass
         finally:
-            self._streams.discard(response)
+            self._streams.pop(response, None)
         return response
 
 
-def _passed(answer: aiohttp.ClientResponse) -> dict[str, str]:
+def abort(request: web.Request) -> web.Response:
+    """Reset the request's connection; what is returned is for the server's sake, and nobody gets it."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=503)
+
+
+def passed(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    """The headers of an answer that matter to a client."""
     return {key: value for key, value in answer.headers.items() if key in ("Content-Type", "Retry-After")}
 
 
-def _gone() -> web.Response:
+def gone() -> web.Response:
+    """The answer to a version that is too old."""
     status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
     return web.json_response(status | {"message": "too old resource version"}, status=410)

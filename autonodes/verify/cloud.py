@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autonodes.controllers.clock import SystemClock
+from autonodes.core.clock import Clock
 from autonodes.core.labels import ARCH, CAPACITY_ON_DEMAND, CAPACITY_TYPE, INSTANCE_TYPE, OS, ZONE
 from autonodes.core.model import InstanceType, Offering
 from autonodes.core.requirements import Requirements
@@ -65,7 +66,9 @@ class Cloud:
         *,
         sizes: Iterable[InstanceType] = SIZES,
         stock: Mapping[tuple[str, str], int] | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.sizes = tuple(sizes)
@@ -144,7 +147,7 @@ class Cloud:
             "instance_type": type_.name,
             "zone": offering.zone,
             "capacity_type": offering.capacity_type,
-            "created_at": time.time(),
+            "created_at": self._clock.now(),
             "capacity": dict(type_.capacity),
             "allocatable": dict(type_.allocatable),
             "node_name": request.bootstrap.node_name,
@@ -191,7 +194,7 @@ class Cloud:
             "instance_type": "small",
             "zone": "a",
             "capacity_type": CAPACITY_ON_DEMAND,
-            "created_at": time.time() - age,
+            "created_at": self._clock.now() - age,
             "capacity": {},
             "allocatable": {},
             "node_name": "",
