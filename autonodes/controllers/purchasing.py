@@ -106,7 +106,8 @@ class Purchasing:
                 return name
 
     def _still_holds(self, pool: NodePool, snapshot: Snapshot, counted: set[str]) -> bool:
-        planned = next(each for each in snapshot.pools if each.name == pool.name)
+        known = (*snapshot.pools, *snapshot.static_pools)
+        planned = next(each for each in known if each.name == pool.name)
         if pool.metadata.deletion_timestamp is not None or pool.to_model() != planned:
             return False
         others = (

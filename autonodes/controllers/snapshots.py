@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autonodes.api.conditions import READY, is_true
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodepool import NodePool
 from autonodes.controllers.claims import created_at, deleted_at
@@ -75,9 +76,11 @@ class Snapshots:
         catalogues, faults = await self._catalogues()
         self._freeze.check()
         pools: list[model.NodePool] = []
+        static_pools: list[model.NodePool] = []
         instance_types: dict[str, tuple[InstanceType, ...]] = {}
         left_out: dict[str, str] = {}
         for pool in self._pools():
+            is_static = pool.spec.replicas is not None
             ref = pool.spec.template.spec.node_class_ref.to_model()
             try:
                 converted = pool.to_model()
@@ -85,21 +88,24 @@ class Snapshots:
                 types = self._overlays.applied(converted, shown)
                 types = self._availability.applied(pool.name, types, self._clock.now())
             except ConfigError as error:
-                left_out[pool.name] = str(error)
+                if not is_static:
+                    left_out[pool.name] = str(error)
                 continue
             if ref in catalogues:
-                pools.append(converted)
+                (static_pools if is_static else pools).append(converted)
                 instance_types[pool.name] = types
-            else:
+            elif not is_static:
                 left_out[pool.name] = faults.get(ref, "its node class is new")
-        return View(self._snapshot(tuple(pools), instance_types, nominations), left_out, self._buffers.settled)
+        snapshot = self._snapshot(tuple(pools), tuple(static_pools), instance_types, nominations)
+        return View(snapshot, left_out, self._buffers.settled)
 
     def _pools(self) -> list[NodePool]:
-        """Those that pods may buy from: a static pool (with ``replicas``) has as many nodes as it says."""
+        """Those that pods may buy from, and static ones (with ``replicas``) that may buy for themselves."""
         pools = [
             pool
             for pool in self._state.nodepools.items.values()
-            if pool.metadata.deletion_timestamp is None and pool.spec.replicas is None
+            if pool.metadata.deletion_timestamp is None
+            and (pool.spec.replicas is None or is_true(pool.status.conditions, READY))
         ]
         return sorted(pools, key=lambda pool: pool.name)
 
@@ -116,6 +122,7 @@ class Snapshots:
     def _snapshot(
         self,
         pools: tuple[model.NodePool, ...],
+        static_pools: tuple[model.NodePool, ...],
         instance_types: Mapping[str, tuple[InstanceType, ...]],
         nominations: Mapping[PodUID, str],
     ) -> Snapshot:
@@ -131,6 +138,7 @@ class Snapshots:
             groups=(*self._state.podgroups.contents(), *self._buffers.groups()),
             devices=self._state.devices.contents(),
             limits=self._limits,
+            static_pools=static_pools,
             nominations=nominations,
         )
         return with_volumes(with_displaced(snapshot), self._state.storage.contents())

@@ -2,7 +2,8 @@
 
 What is missing is written as claims, what is too many is deleted, which drains it. Both are counted on the cache, after
 all that this process has written shows there (`expectations`); another process starts from a complete list. So a
-death between two claims leaves some missing, which the successor writes, and never one too many.
+death between two claims leaves some missing, which the successor writes, and never one too many. A node that is being
+replaced because it drifted (`disruption`) does not count beside its replacement, which says so itself.
 
 A pool that is not ready buys nothing. Where machines can't be had, claims come and go; :data:`APART` seconds pass
 before the next ones are written.
@@ -11,6 +12,7 @@ before the next ones are written.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Final
 
 from autonodes.api.conditions import READY, is_true
@@ -21,14 +23,12 @@ from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.providers import GROUP, Providers
 from autonodes.controllers.purchasing import Purchasing
+from autonodes.controllers.replacements import underway
 from autonodes.controllers.snapshots import Snapshots
 from autonodes.controllers.workqueue import WorkQueue
 from autonodes.core import model
 from autonodes.core.clock import Clock
-from autonodes.core.daemons import may_run_on, overhead
-from autonodes.core.labels import WELL_KNOWN
-from autonodes.core.model import Purchase
-from autonodes.core.staticpools import missing, surplus
+from autonodes.core.staticpools import missing, purchase, surplus
 from autonodes.kube.cache import Change
 from autonodes.kube.cluster import ClusterState
 from autonodes.kube.errors import ApiError
@@ -97,9 +97,10 @@ class StaticPools:
         if pool.spec.template.spec.node_class_ref.group != GROUP or self._is_behind():
             return
         claims = [claim for claim in self._snapshots.claims() if claim.pool == name]
-        await self._give_back(claims, pool.spec.replicas)
+        replaced = frozenset(name for each in underway(self._state.nodeclaims.items.values()) for name in each.goes)
+        await self._give_back(claims, pool.spec.replicas, replaced)
         if is_true(pool.status.conditions, READY):
-            await self._buy(pool, missing(pool.to_model(), claims, pool.spec.replicas))
+            await self._buy(pool, missing(pool.to_model(), claims, pool.spec.replicas, replaced))
 
     def _is_behind(self) -> bool:
         """Whether the cache does not show yet what was deleted; what it shows then brings the next look."""
@@ -119,26 +120,16 @@ class StaticPools:
             return
         source = self._providers.source(pool.spec.template.spec.node_class_ref.to_model())
         instance_types = await source.instance_types()
-        purchase = self._purchase(pool.to_model())
+        wanted = purchase(pool.to_model(), self._state.daemonsets.items.values())
         log.info("NodePool %s: %d of %d nodes are missing", pool.name, count, pool.spec.replicas)
         for _ in range(count):
             self._freeze.check()
-            await self._purchasing.write_one(purchase, pool, instance_types)
+            await self._purchasing.write_one(wanted, pool, instance_types)
 
-    def _purchase(self, pool: model.NodePool) -> Purchase:
-        """Anything that the pool allows and that has room for the daemons."""
-        daemons = [
-            daemon
-            for daemon in self._state.daemonsets.items.values()
-            if may_run_on(daemon, pool.taints, pool.requirements, WELL_KNOWN)
-        ]
-        requests = {name: amount for name, amount in overhead(daemons).items() if amount > 0}
-        return Purchase(pool=pool.name, pods=(), requirements=pool.requirements, requests=requests, candidates=())
-
-    async def _give_back(self, claims: list[model.Claim], replicas: int) -> None:
+    async def _give_back(self, claims: list[model.Claim], replicas: int, replaced: Collection[str]) -> None:
         nodes = {claim.node_name or claim.name for claim in claims}
         pods_on = {node: tuple(self._state.pods_on(node).values()) for node in nodes}
-        for claim in surplus(claims, replicas, pods_on, self._clock.now()):
+        for claim in surplus(claims, replicas, pods_on, self._clock.now(), replaced):
             fresh = await self._claims.get(claim.name, claim.uid)
             if fresh is None or deleted_at(fresh) is not None:
                 continue

@@ -30,6 +30,7 @@ from autonodes.core.labels import CAPACITY_SPOT, CAPACITY_TYPE
 from autonodes.core.model import Plan, PodUID, Purchase, Snapshot
 from autonodes.core.replacing import SPOT_CHOICE, cheaper, with_spot_choice
 from autonodes.core.simulation import Simulation, owners
+from autonodes.core.staticpools import purchase, room
 
 BALANCED: Final = "Balanced"
 _BALANCE: Final = 0.5
@@ -117,7 +118,7 @@ def decide(
         return Decision(verdicts=verdicts)
     engine = _Engine(snapshot, facts, policy or Policy(), simulation, costs)
     names = frozenset(each.node for each in may)
-    commands = engine.drift(names) or engine.consolidation(names)
+    commands = [*engine.static_drift(names), *engine.drift(names)] or engine.consolidation(names)
     return Decision(commands=tuple(commands), blocked=engine.blocked, verdicts=verdicts)
 
 
@@ -153,6 +154,35 @@ class _Engine:
         chosen = self._within_budgets(sorted(found, key=_age), DRIFTED)
         return list(self._commands(chosen, DRIFTED))
 
+    def static_drift(self, names: Collection[str]) -> list[Command]:
+        """The same for static pools: one node more for each that goes, as far as the pools' limits have room."""
+        if not self._snapshot.static_pools:
+            return []
+        of_static = replace(self._snapshot, pools=self._snapshot.static_pools)
+        eligibility = Eligibility(of_static, self._simulation, self._facts.budgets)
+        found = [each for each in eligibility.drifted(names, self.blocked) if each.claim.name in self._facts.drifted]
+        left = {
+            pool.name: room(pool, [each for each in self._snapshot.claims if each.pool == pool.name], len(found))
+            for pool in of_static.pools
+        }
+        commands = []
+        for each in self._within_budgets(sorted(found, key=_age), DRIFTED, of_static):
+            if left[each.pool.name] <= 0:
+                text = f"the limit on nodes of NodePool {each.pool.name} leaves no room for its replacement"
+                self.blocked[each.node.name] = text
+                continue
+            left[each.pool.name] -= 1
+            commands.append(
+                Command(
+                    reason=DRIFTED,
+                    candidates=(each.node.name,),
+                    claims=(each.claim.name,),
+                    replacements=(purchase(each.pool, self._snapshot.daemonsets),),
+                    pods=frozenset(pod.uid for pod in each.pods),
+                )
+            )
+        return commands
+
     def consolidation(self, names: Collection[str]) -> list[Command]:
         """What saves most."""
         found = self._eligibility.underutilized(
@@ -175,8 +205,10 @@ class _Engine:
                 return commands
         return []
 
-    def _within_budgets(self, candidates: Iterable[Candidate], reason: str) -> list[Candidate]:
-        left = allowances(self._snapshot, reason)
+    def _within_budgets(
+        self, candidates: Iterable[Candidate], reason: str, snapshot: Snapshot | None = None
+    ) -> list[Candidate]:
+        left = allowances(snapshot or self._snapshot, reason)
         chosen = []
         for candidate in candidates:
             if left[candidate.pool.name] > 0:

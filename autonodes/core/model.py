@@ -279,6 +279,7 @@ class Snapshot:
     :param preference_policy: ``Respect`` or ``Ignore``
     :param min_values_policy: ``Strict`` or ``BestEffort``
     :param limits: as a pool's, for all pools together
+    :param static_pools: those with ``replicas``, that are ready: nothing is bought from them for pods
     :param nominations: what earlier plans promised and nobody has contradicted yet: pod → name of the node or claim.
         A pod goes where it was promised if it still fits, so that planning again never buys for it again
     """
@@ -296,6 +297,7 @@ class Snapshot:
     groups: tuple[PodGroup, ...] = ()
     devices: DeviceState = field(default_factory=DeviceState)
     limits: Resources = field(default_factory=dict)
+    static_pools: tuple[NodePool, ...] = ()
     nominations: Mapping[PodUID, str] = field(default_factory=dict)
 
 

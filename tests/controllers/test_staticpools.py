@@ -86,6 +86,43 @@ async def test_a_pool_without_a_node_class_buys_nothing(stage: Stage) -> None:
     assert await stage.admin.list(CLASS)
 
 
+async def test_drifted_nodes_are_replaced_one_ahead_at_a_time_and_the_pool_never_has_too_few(stage: Stage) -> None:
+    await stage.node_class()
+    await static(stage, 2, disruption={"budgets": [{"nodes": "1"}]})
+    async with stage.controller():
+        await stage.until("two nodes", lambda: ready(stage, 2))
+        before = {claim.name for claim in await stage.claims()}
+        seen: set[tuple[int, int]] = set()
+        await static(stage, 2, template={"expireAfter": "24h"}, disruption={"budgets": [{"nodes": "1"}]})
+        await stage.until("both were replaced", lambda: _anew(stage, before, seen))
+        assert min(useful for useful, _ in seen) == 2
+        assert max(bought for _, bought in seen) == 3
+        assert len(stage.cloud.purchases) == 4
+
+
+async def _anew(stage: Stage, before: set[str], seen: set[tuple[int, int]]) -> bool:
+    """Whether none of those before is left; how many nodes are there and how many of them ready and to stay is noted."""
+    claims = await stage.claims()
+    useful = [claim for claim in claims if claim.condition("Ready") and claim.metadata.deletion_timestamp is None]
+    seen.add((len(useful), len(claims)))
+    return not before & {claim.name for claim in claims} and await ready(stage, 2)
+
+
+async def test_without_room_for_one_more_a_drifted_static_node_stays_and_says_why(stage: Stage) -> None:
+    await stage.node_class()
+    await static(stage, 1, limits={"nodes": "1"})
+    async with stage.controller():
+        await stage.until("one node", lambda: ready(stage, 1))
+        (kept,) = await stage.claims()
+        await static(stage, 1, limits={"nodes": "1"}, template={"expireAfter": "24h"})
+        await stage.until("it is told", lambda: _blocked(stage, kept.name))
+        assert [claim.name for claim in await stage.claims()] == [kept.name]
+
+
+async def _blocked(stage: Stage, name: str) -> bool:
+    return "DisruptionBlocked" in await stage.events(name)
+
+
 async def _replaced(stage: Stage, gone: str) -> bool:
     names = {claim.name for claim in await stage.claims()}
     return gone not in names and await ready(stage, 2)

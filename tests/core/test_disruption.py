@@ -195,3 +195,26 @@ def test_the_same_snapshot_gives_the_same_decision() -> None:
     pods = tuple(running(f"p{number}", f"n{number}", cpu="900m") for number in range(6))
     of = cluster(*(owned(f"n{number}") for number in range(6)), pods=pods)
     assert decided(of) == decided(of)
+
+
+def static(*pairs: tuple[Node, Claim], pods: tuple[Pod, ...] = (), **fields: Any) -> Snapshot:
+    """A static pool with these nodes, and nothing else."""
+    fixed = pool(**{"budgets": (Budget(nodes="2"),), "ready": False, **fields})
+    return replace(cluster(*pairs, pods=pods), pools=(), static_pools=(fixed,))
+
+
+def test_drifted_nodes_of_a_static_pool_get_one_more_each_as_far_as_budget_and_limit_go() -> None:
+    owns = [owned(f"n{number}") for number in range(4)]
+    pods = (running("a", "n1", cpu=1),)
+    found = decided(static(*owns, pods=pods), "n0", "n1", "n2")
+    assert [(each.candidates, len(each.replacements)) for each in found.commands] == [(("n0",), 1), (("n1",), 1)]
+    assert found.commands[1].pods == {"a"}
+    assert found.commands[0].replacements[0].pods == ()
+    assert found.blocked == {"n2": "the disruption budget of NodePool default is used up"}
+    limited = decided(static(*owns, limits={"nodes": 5}), "n0", "n1")
+    assert [each.candidates for each in limited.commands] == [("n0",)]
+    assert limited.blocked == {"n1": "the limit on nodes of NodePool default leaves no room for its replacement"}
+
+
+def test_a_static_node_that_has_not_drifted_is_never_disrupted() -> None:
+    assert decided(static(owned("n1"), owned("n2"))).commands == ()

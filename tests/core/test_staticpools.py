@@ -39,6 +39,14 @@ def test_what_is_missing_is_counted_within_the_limit(
     assert missing(pool(limits=limits), claims, 3) == expected
 
 
+def test_what_is_being_replaced_is_neither_missing_nor_too_many() -> None:
+    claims = [there("old"), there("new", launched=False), there("other")]
+    assert missing(pool(), claims, 2, {"old"}) == 0
+    assert surplus(claims, 2, {}, 1000.0, {"old"}) == ()
+    assert [each.name for each in surplus(claims, 1, {}, 1000.0, {"old"})] == ["new"]
+    assert missing(pool(limits={"nodes": 3}), claims, 3, {"old"}) == 0
+
+
 def test_what_has_least_to_lose_goes_first() -> None:
     claims = [
         there("busy"),
