@@ -101,7 +101,7 @@ async def test_drifted_nodes_are_replaced_one_ahead_at_a_time_and_the_pool_never
 
 
 async def _anew(stage: Stage, before: set[str], seen: set[tuple[int, int]]) -> bool:
-    """Whether none of those before is left; how many nodes are there and how many of them ready and to stay is noted."""
+    """Whether none of those before is left; how many are ready to stay, and how many are there at all, is noted."""
     claims = await stage.claims()
     useful = [claim for claim in claims if claim.condition("Ready") and claim.metadata.deletion_timestamp is None]
     seen.add((len(useful), len(claims)))
