@@ -22,24 +22,25 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Final
 
+from providers.aws.described import architecture, plain_row
+
 FORMAT: Final = 1
 ONE_PRICE_LIST: Final = ("us-east-1", "us-east-2", "us-west-2")
 SURCHARGE: Final = (1.05, 1.105)
 """Between these factors above its witness, a price is a dedicated host's."""
-ARCHITECTURES: Final = {"x86_64": "amd64", "arm64": "arm64"}
 
 Prices = dict[str, dict[str, float]]
 """Region → type → dollars an hour."""
 
 
 def main(packages: Path, output: Path) -> None:
-    types = {name: each for name, each in _described(packages).items() if _architecture(each)}
+    types = {name: each for name, each in _described(packages).items() if architecture(each)}
     prices = _without_surcharges(_listed(packages, types), types)
     zones = {region: _zones(packages, region, types) for region in sorted(prices)}
     document = {
         "format": FORMAT,
         "sources": _sources(packages),
-        "types": {name: _row(types[name]) for name in sorted(types)},
+        "types": {name: plain_row(types[name]) for name in sorted(types)},
         "regions": {
             region: {"offered": offered, "prices": {name: prices[region][name] for name in sorted(prices[region])}}
             for region, offered in zones.items()
@@ -59,12 +60,6 @@ def _described(packages: Path) -> dict[str, Any]:
 
 def _unpacked(path: Path) -> Any:
     return json.loads(gzip.decompress(path.read_bytes()))
-
-
-def _architecture(described: Mapping[str, Any]) -> str:
-    """ "" for what Linux does not run on (Macs)."""
-    supported = described["ProcessorInfo"]["SupportedArchitectures"]
-    return next((ARCHITECTURES[name] for name in supported if name in ARCHITECTURES), "")
 
 
 def _listed(packages: Path, types: Mapping[str, Any]) -> Prices:
@@ -136,56 +131,6 @@ def _zones(packages: Path, region: str, types: Mapping[str, Any]) -> dict[str, s
         if each["InstanceType"] in types and each["Location"][:-1] == region:
             found[each["InstanceType"]].add(each["Location"][-1])
     return {name: "".join(sorted(found[name])) for name in sorted(found)}
-
-
-def _row(described: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts that a node's labels and capacity are made of; what a type doesn't have is left out."""
-    network = described["NetworkInfo"]
-    card = network["NetworkCards"][network["DefaultNetworkCardIndex"]]
-    processor = described["ProcessorInfo"]
-    row = {
-        "arch": _architecture(described),
-        "cpu": described["VCpuInfo"]["DefaultVCpus"],
-        "memoryMiB": _memory(described),
-        "hypervisor": described.get("Hypervisor", ""),
-        "cpuManufacturer": processor.get("Manufacturer", "").lower(),
-        "interfaces": card["MaximumNetworkInterfaces"],
-        "addresses": network["Ipv4AddressesPerInterface"],
-        "networkMbps": round(1000 * sum(each.get("BaselineBandwidthInGbps", 0) for each in network["NetworkCards"])),
-        "ebsMbps": described["EbsInfo"].get("EbsOptimizedInfo", {}).get("MaximumBandwidthInMbps", 0),
-        "nvmeGB": described.get("InstanceStorageInfo", {}).get("TotalSizeInGB", 0) if _nvme(described) else 0,
-        "encrypted": network["EncryptionInTransitSupported"],
-        "efa": network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 0),
-        "gpu": _gpu(described),
-        "neuron": _neuron(described),
-    }
-    return {key: value for key, value in row.items() if value}
-
-
-def _nvme(described: Mapping[str, Any]) -> bool:
-    return described.get("InstanceStorageInfo", {}).get("NvmeSupport") in ("required", "supported")
-
-
-def _gpu(described: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A machine has GPUs of one kind. One that gives a fraction of a GPU shows that as one."""
-    gpus = described.get("GpuInfo", {}).get("Gpus", [])
-    if not gpus:
-        return None
-    (gpu,) = gpus
-    return {
-        "name": gpu["Name"],
-        "manufacturer": gpu["Manufacturer"],
-        "count": gpu.get("LogicalGpuCount") or gpu["Count"],
-        "memoryMiB": gpu["MemoryInfo"]["SizeInMiB"],
-    }
-
-
-def _neuron(described: Mapping[str, Any]) -> dict[str, Any] | None:
-    devices = described.get("NeuronInfo", {}).get("NeuronDevices", [])
-    if not devices:
-        return None
-    (device,) = devices
-    return {"name": device["Name"], "count": device["Count"], "cores": device["Count"] * device["CoreInfo"]["Count"]}
 
 
 def _sources(packages: Path) -> dict[str, Any]:

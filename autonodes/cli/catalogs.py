@@ -72,7 +72,8 @@ def open_catalogue(given: str) -> Catalogue:
 
 def _ec2(region: str) -> Catalogue:
     """Without a pool: machines that run amd64 images, and none whose CPU is throttled or that is long outdated."""
-    from providers.aws.catalogue import DEFAULT_REGION, LABEL_PREFIX, catalogue, origin
+    from providers.aws.catalogue import DEFAULT_REGION, catalogue, origin
+    from providers.aws.instancetypes import LABEL_PREFIX
 
     try:
         types = catalogue(region or DEFAULT_REGION)
