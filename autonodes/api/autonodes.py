@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from autonodes.api.awsnodeclass import AWSNodeClass
 from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
 from autonodes.api.nodepool import NodePool
 from autonodes.api.objects import CustomResource
@@ -18,8 +19,15 @@ from autonodes.core.errors import ConfigError
 
 ORIGIN: Final = {"app.kubernetes.io/managed-by": "vcluster.yaml"}
 
-NODE_CLASSES: Final[Mapping[str, type[CustomResource]]] = {"local": LocalNodeClass, "kwok": KwokNodeClass}
+NODE_CLASSES: Final[Mapping[str, type[CustomResource]]] = {
+    "local": LocalNodeClass,
+    "kwok": KwokNodeClass,
+    "aws": AWSNodeClass,
+}
 """Provider → the kind of its node class."""
+
+_OF_ITS_OWN: Final = frozenset({"aws"})
+"""Providers whose node class names things of an account: the user writes it, under the provider's name."""
 
 ZONES: Final = "zones"
 """The one property that is the node class's; all others are options of the provider."""
@@ -44,7 +52,8 @@ def objects(config: VClusterConfig) -> list[dict[str, Any]]:
     for index, auto_nodes in enumerate(config.private_nodes.auto_nodes):
         path = f"privateNodes.autoNodes[{index}]"
         kind = _node_class_kind(auto_nodes, path)
-        documents.append(_node_class(kind, auto_nodes))
+        if auto_nodes.provider not in _OF_ITS_OWN:
+            documents.append(_node_class(kind, auto_nodes))
         for number, pool in enumerate(auto_nodes.dynamic):
             document = _node_pool(pool, kind, auto_nodes, path=f"{path}.dynamic[{number}]")
             validate(NodePool, document, source=f"{path}.dynamic[{number}]")

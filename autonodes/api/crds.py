@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from autonodes.api.awsnodeclass import AWSNodeClass
 from autonodes.api.capacitybuffer import CapacityBuffer
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
@@ -19,7 +20,10 @@ from autonodes.api.nodepool import NodePool
 from autonodes.api.objects import CustomResource
 from autonodes.api.structural import root_schema
 
-KINDS: Final[tuple[type[CustomResource], ...]] = (NodePool, NodeClaim, NodeOverlay, LocalNodeClass, KwokNodeClass)
+KINDS: Final[tuple[type[CustomResource], ...]] = (
+    *(NodePool, NodeClaim, NodeOverlay),
+    *(LocalNodeClass, KwokNodeClass, AWSNodeClass),
+)
 """All kinds of custom resources, in the order in which they are installed."""
 
 OTHERS: Final[tuple[type[CustomResource], ...]] = (CapacityBuffer,)

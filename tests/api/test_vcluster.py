@@ -70,6 +70,12 @@ def test_a_full_file_becomes_its_pools_and_node_classes() -> None:
     assert pool.labels["team"] == "a"
 
 
+def test_a_node_class_that_names_things_of_an_account_is_left_to_the_user() -> None:
+    (pool,) = autonodes.objects(with_provider("aws"))
+    reference = pool["spec"]["template"]["spec"]["nodeClassRef"]
+    assert reference == {"group": "autonodes.io", "kind": "AWSNodeClass", "name": "aws"}
+
+
 def test_what_is_left_open_is_left_to_the_nodepool() -> None:
     documents = {each["kind"]: each for each in autonodes.objects(with_provider("local"))}
     pool = documents["NodePool"]
