@@ -39,6 +39,8 @@ class FaultProxy:
         self.requests: list[str] = []
         self.cut_lists = False
         self.lose_answers = False
+        self.lost_creations = 0
+        self.cut_next_list = False
         self.expire_watches = 0
         self.expire_continues = 0
         self.split_every: int | None = None
@@ -138,12 +140,14 @@ class FaultProxy:
     async def _answered(self, request: web.Request) -> web.StreamResponse:
         async with self._forwarded(request, await request.read()) as answer:
             content = await answer.read()
-        if self.lose_answers:
+        if self.lose_answers or (self.lost_creations and request.method == "POST"):
+            self.lost_creations = max(0, self.lost_creations - 1)
             abort(request)
         response = web.StreamResponse(status=answer.status, headers=passed(answer))
         response.content_length = len(content)
         await response.prepare(request)
-        if self.cut_lists and request.method == "GET":
+        if (self.cut_lists or self.cut_next_list) and request.method == "GET":
+            self.cut_next_list = False
             await response.write(content[: len(content) // 2])
             if request.transport is not None:
                 request.transport.close()

@@ -78,6 +78,7 @@ class Records:
             "metadata": {"name": _name(request.claim_uid), "labels": own},
             "data": {
                 "claim": request.claim_name,
+                "nodePool": request.node_pool,
                 "instanceType": instance_type.name,
                 "zone": offering.zone,
                 "capacityType": offering.capacity_type,

@@ -173,7 +173,11 @@ async def run(*command: str, text: str = "", lock: int) -> None:
         stderr=asyncio.subprocess.PIPE,
         pass_fds=(lock,),
     )
-    _, said = await process.communicate(text.encode())
+    try:
+        _, said = await process.communicate(text.encode())
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()  # also when cancelled: it would wait for more for ever, and hold the lock
     if process.returncode != 0:
         raise CommandError(command, said.decode(errors="replace"))
 

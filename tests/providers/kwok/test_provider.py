@@ -208,7 +208,7 @@ async def test_nothing_secret_is_recorded(provider: KwokProvider, kube: KubeClie
         if body["metadata"]["name"].startswith("autonodes-kwok-")
     ]
     assert record["data"].keys() == {
-        *("claim", "instanceType", "zone", "capacityType", "capacity", "allocatable", "labels"),
+        *("claim", "nodePool", "instanceType", "zone", "capacityType", "capacity", "allocatable", "labels"),
     }
 
 

@@ -1,0 +1,27 @@
+"""Every provider of this project, under the kit: ``pytest tests/conformance -k kwok`` for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from autonodes.conformance import ProviderConformance, Rig
+from conformance.kwok_rig import kwok_rig
+from conformance.local_rig import local_rig
+
+RIGS = {"kwok": kwok_rig, "local": local_rig}
+
+
+class TestProviders(ProviderConformance):
+    @pytest_asyncio.fixture(
+        params=[
+            pytest.param("kwok", marks=pytest.mark.integration),
+            pytest.param("local", marks=pytest.mark.e2e),
+        ]
+    )
+    async def rig(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with RIGS[request.param](request, tmp_path) as rig:
+            yield rig
