@@ -70,6 +70,7 @@ class Catalog:
     """:param rows: in the order of price, then pool, type, zone and capacity type
     :param labels: the index of the same rows
     :param min_values: pool → label → how many values of it a claim must leave to choose from
+    :ivar counted: the rows of which only so many machines can be had
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Catalog:
         self.labels = labels
         self.every = (1 << len(rows)) - 1
         self.buyable = union(1 << index for index, row in enumerate(rows) if row.buyable)
+        self.counted = union(1 << index for index, row in enumerate(rows) if row.offering.count is not None)
         self._room: dict[str, Thresholds] = {}
         self._capacity: dict[str, Thresholds] = {}
         self._devices: dict[str, int] = {}

@@ -8,55 +8,66 @@ there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from autonodes.core.caps import Caps
+from autonodes.core.bitsets import bits
 from autonodes.core.labels import HOSTNAME
-from autonodes.core.model import Node, Pod, Snapshot
 from autonodes.core.selection import Group, Groups
-from autonodes.core.taints import untolerated
-from autonodes.core.targets import Target, Usage, node_labels
-from autonodes.core.topology import Topology, group_of
+from autonodes.core.standing import Standing
+from autonodes.core.targets import Target
+from autonodes.core.topology import Topology
 
 
 class Census:
-    """:param counts: group → domain → pods
-    :param held: group → domains where an anti-affinity keeps pods of the group out
+    """:param gone: mask of the places that are thought away
+    :ivar counts: group → domain → pods, for domains that are larger than nodes
+    :ivar held: group → domains where an anti-affinity keeps pods of the group out
     """
 
-    def __init__(self, snapshot: Snapshot, groups: Groups, usage: Usage, targets: Iterable[Target]) -> None:
-        self._groups = groups
-        self.counts: list[dict[str, int]] = [defaultdict(int) for _ in groups.groups]
-        self.held: list[set[str]] = [set() for _ in groups.groups]
-        self._nodes = {node.name: node for node in snapshot.nodes} if groups.groups else {}
-        self._labels: dict[str, Mapping[str, str]] = {}
-        self._targets = {target.name: target for target in targets}
+    def __init__(self, standing: Standing, groups: Groups, gone: int) -> None:
+        self._standing, self._groups, self._gone = standing, groups, gone
+        self._members = standing.members(groups)
+        self.counts = [self._counted(number) for number in range(len(groups.groups))]
+        self.held = [self._keeping_out(group) for group in groups.groups]
         self._domains: dict[int, frozenset[str]] = {}
-        if groups.groups:
-            for name, pods in usage.pods.items():
-                for pod in pods:
-                    self._count(pod, name)
 
     @property
     def present(self) -> frozenset[int]:
         """The groups that have a pod anywhere."""
-        return frozenset(group for group, counts in enumerate(self.counts) if any(counts.values()))
+        return frozenset(
+            group
+            for group, counts in enumerate(self.counts)
+            if any(counts.values()) or self._members[group].above(0) & ~self._gone
+        )
 
     def domains(self, group: int) -> frozenset[str]:
         """Those that nodes make which the group's node policies let in."""
         if group not in self._domains:
-            of = self._groups.groups[group]
-            values = (self._label(node, of) for node in self._nodes.values())
-            self._domains[group] = frozenset(value for value in values if value is not None)
+            there = self._standing.making(self._groups.groups[group])
+            self._domains[group] = frozenset(domain for domain, where in there.items() if where & ~self._gone)
         return self._domains[group]
+
+    def _counted(self, number: int) -> dict[str, int]:
+        counts: dict[str, int] = defaultdict(int, self._members[number].domains)
+        if counts:
+            domains, at = self._standing.domains(self._groups.groups[number]), self._members[number].at
+            for index in bits(self._gone):
+                if index in at:
+                    counts[domains[index]] -= at[index]
+        return counts
+
+    def _keeping_out(self, group: Group) -> set[str]:
+        if group.key == HOSTNAME:
+            return set()
+        return {domain for domain, where in self._standing.keepers.get(group, {}).items() if where & ~self._gone}
 
     def promised(self, topology: Topology, target: Target) -> None:
         """A pod will go where it was promised. A claim whose domain is not decided counts in each that it may have."""
         for group in topology.counted:
-            for value in target.values(self._groups.groups[group].key):
+            for value in target.place.values(self._groups.groups[group].key):
                 self.counts[group][value] += 1
         for rule in topology.apart:
-            self.held[rule.group].update(target.values(rule.key))
+            self.held[rule.group].update(target.place.values(rule.key))
 
     def settle(self, topology: Topology, at: Mapping[str, str]) -> None:
         """A pod goes to these domains: label key → value."""
@@ -69,49 +80,6 @@ class Census:
 
     def total(self, group: int) -> int:
         return sum(self.counts[group].values())
-
-    def _count(self, pod: Pod, name: str) -> None:
-        node, target = self._nodes.get(name), self._targets.get(name)
-        if node is None:
-            return
-        for number in self._groups.of(pod):
-            group = self._groups.groups[number]
-            if group.staying and pod.deleted_at is not None:
-                continue
-            if group.key == HOSTNAME and target is not None:
-                target.tally.add(Caps(frozenset((number,))))
-            value = self._label(node, group)
-            if value is not None:
-                self.counts[number][value] += 1
-        for term in pod.apart:
-            number = self._groups.number(group_of(term))
-            if term.key == HOSTNAME:
-                if target is not None:
-                    target.tally.add(Caps(limits=((number, int(number in self._groups.of(pod))),)))
-            elif (value := self._known(node).get(term.key)) is not None:
-                self.held[number].add(value)
-
-    def _label(self, node: Node, group: Group) -> str | None:
-        """The domain that the node is in; None if it has none or if pods on it don't count for the group."""
-        labels = self._known(node)
-        terms, tolerations = group.nodes
-        if terms and not any(term.satisfied_by(labels) for term in terms):
-            return None
-        if tolerations is not None and untolerated(node.taints, tolerations) is not None:
-            return None
-        return node.name if group.key == HOSTNAME else labels.get(group.key)
-
-    def _known(self, node: Node) -> Mapping[str, str]:
-        if node.name not in self._labels:
-            target = self._targets.get(node.name)
-            labels = target.labels if target is not None else None
-            self._labels[node.name] = labels if labels is not None else node_labels(node)
-        return self._labels[node.name]
-
-
-def inverse(usage: Usage) -> list[Pod]:
-    """The running pods whose anti-affinity keeps others away."""
-    return [pod for pods in usage.pods.values() for pod in pods if pod.apart]
 
 
 def universe(possible: Sequence[str], present: frozenset[str]) -> list[str]:

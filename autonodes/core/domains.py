@@ -32,7 +32,7 @@ from autonodes.core.model import NodePool, Pod, PodUID, Reason
 from autonodes.core.requirements import Requirement, Requirements
 from autonodes.core.selection import Groups
 from autonodes.core.shapes import Shape
-from autonodes.core.targets import Target
+from autonodes.core.standing import Targets
 from autonodes.core.topology import NOWHERE_IN_PARTICULAR, ApartRule, NearRule, SpreadRule, Topology
 
 MOST_CELLS: Final = 256
@@ -73,7 +73,7 @@ class Domains:
         catalog: Catalog,
         lanes: Lanes,
         pools: Sequence[NodePool],
-        targets: Sequence[Target],
+        targets: Targets,
         groups: Groups,
         census: Census,
         ceilings: Mapping[object, int],
@@ -228,7 +228,7 @@ class Domains:
     def _options(self, key: str) -> list[str]:
         """The values that nodes have or could have at a key."""
         if key not in self._offered:
-            values = {value for target in self._targets for value in target.values(key)}
+            values = self._targets.values(key)
             for pool in self._pools:
                 offered = self._catalog.labels.offered(pool, key)
                 values |= offered.values if offered is not None and not offered.complement else frozenset()
@@ -267,12 +267,10 @@ class Domains:
 
     def _room(self, pinned: Shape, count: int) -> int:
         room = 0
-        for target in self._targets:
+        for target in self._targets.fitting(pinned) if count else ():
+            room += target.room_for(pinned, count)
             if room >= count:
                 break
-            here = target.room_for(pinned, count)
-            if here and target.accepts(pinned):
-                room += here
         return min(room, count)
 
     def _pin(self, cell: Cell) -> Shape:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from autonodes.core.bitsets import bits
 from autonodes.core.catalog import Catalog, Row
 from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
 from autonodes.core.model import Claim, Node, Snapshot
@@ -18,7 +19,8 @@ from autonodes.core.quantities import format_resource
 from autonodes.core.requirements import Requirement, Requirements
 from autonodes.core.reservations import Reservations
 from autonodes.core.resources import NODES, Resources, greatest
-from autonodes.core.targets import claim_rows, pair
+from autonodes.core.standing import Standing
+from autonodes.core.targets import Place, claim_rows
 
 CLUSTER = ""
 """Stands for all pools together, where a pool's name would stand."""
@@ -105,24 +107,34 @@ def _shown(name: str, limit: int, left: int) -> str:
     return f"{name} limit {format_resource(name, limit)}, {format_resource(name, left)} left"
 
 
-def open_ledger(snapshot: Snapshot, catalog: Catalog) -> Ledger:
-    """The limits of all pools and of the cluster, less what is there already."""
+def open_ledger(snapshot: Snapshot, catalog: Catalog, standing: Standing, gone: int = 0) -> Ledger:
+    """The limits of all pools and of the cluster, less what is there already.
+
+    :param gone: mask of the places that are thought away
+    """
     limits = {pool.name: pool.limits for pool in snapshot.pools if pool.limits}
     ledger = Ledger(limits | ({CLUSTER: snapshot.limits} if snapshot.limits else {}), catalog)
     prices = _Prices(catalog, counted=any(COST in each for each in ledger.limits.values()))
-    claims = pair(snapshot)
-    nodes = {claims[node.name].uid: node for node in snapshot.nodes if node.name in claims}
-    for claim in snapshot.claims:
-        node = nodes.get(claim.uid)
-        capacity = _claim_capacity(claim, node, catalog)
-        ledger.charge(claim.pool, _cost(capacity, prices.of_claim(claim, node)))
-        if not claim.launched and claim.deleted_at is None:
+    for index in bits(standing.every & ~gone) if ledger.limits else ():
+        pool, capacity, price = _use(standing.places[index], catalog, prices)
+        if pool is not None:
+            ledger.charge(pool, _cost(capacity, price))
+    for index in bits(standing.unlaunched & ~gone):
+        claim = standing.places[index].claim
+        if claim is not None:
             ledger.reservations.take_one_of(claim_rows(claim, catalog))
-    for node in snapshot.nodes:
-        if node.name not in claims and NODE_POOL in node.labels:
-            pool = node.labels[NODE_POOL]
-            ledger.charge(pool, _cost(node.capacity, prices.of_labels(pool, node.labels)))
     return ledger
+
+
+def _use(place: Place, catalog: Catalog, prices: _Prices) -> tuple[str | None, Resources, int]:
+    """The pool that a place belongs to, its capacity and its price."""
+    node, claim = place.node, place.claim
+    if claim is not None:
+        return claim.pool, _claim_capacity(claim, node, catalog), prices.of_claim(claim, node)
+    if node is not None and NODE_POOL in node.labels:
+        pool = node.labels[NODE_POOL]
+        return pool, node.capacity, prices.of_labels(pool, node.labels)
+    return None, {}, 0
 
 
 class _Prices:

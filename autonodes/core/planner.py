@@ -12,12 +12,13 @@ same snapshot always gives the same plan. Groups of pods that are of use only to
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from autonodes.core.buying import Purchasing, Waiting
 from autonodes.core.caps import Counter
 from autonodes.core.catalog import Catalog, build_catalog
-from autonodes.core.census import Census, inverse
+from autonodes.core.census import Census
 from autonodes.core.deviceplanning import place_with_devices, plan_with_devices
 from autonodes.core.domains import Domains
 from autonodes.core.gangs import plan_groups
@@ -30,7 +31,7 @@ from autonodes.core.reasons import Reasons, expendable, invalid
 from autonodes.core.refining import refine
 from autonodes.core.selection import Groups
 from autonodes.core.shapes import Shape, group, in_order, is_planned
-from autonodes.core.targets import Usage, find_targets
+from autonodes.core.standing import Standing, Targets, stand
 from autonodes.core.topology import register
 
 MOST_ATTEMPTS: Final = 4
@@ -42,33 +43,58 @@ def plan(snapshot: Snapshot) -> Plan:
     return plan_groups(snapshot, lambda part: plan_with_devices(part, _plan_pods))
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What one plan is about.
+
+    :param snapshot: says what can be bought, and what was promised; who waits and what is there the rest says
+    :param lanes: of the catalogue
+    :param waiting: the pods to be planned, in the order in which they are served
+    :param gone: mask of the places that are thought away
+    """
+
+    snapshot: Snapshot
+    catalog: Catalog
+    lanes: Lanes
+    standing: Standing
+    waiting: Sequence[Pod]
+    gone: int = 0
+
+
+def open_scene(snapshot: Snapshot) -> Scene:
+    catalog = build_catalog(snapshot)
+    waiting = in_order(filter(is_planned, snapshot.pods))
+    return Scene(snapshot, catalog, Lanes(catalog, snapshot.pools), stand(snapshot), waiting)
+
+
 def _plan_pods(snapshot: Snapshot) -> Plan:
-    """One by one, whatever group they are in.
+    """One by one, whatever group they are in."""
+    return plan_scene(open_scene(snapshot))
+
+
+def plan_scene(scene: Scene) -> Plan:
+    """The plan for pods of which none is in a group or claims devices.
 
     Where pods that were told a domain find no place there, it is told to fewer the next time.
     """
-    waiting = in_order(pod for pod in snapshot.pods if is_planned(pod))
     ceilings: dict[object, int] = {}
     for _ in range(MOST_ATTEMPTS):
-        plan, lower = _attempt(snapshot, waiting, ceilings)
+        plan, lower = _attempt(scene, ceilings)
         if not lower:
             break
         ceilings.update(lower)
     return plan
 
 
-def _attempt(
-    snapshot: Snapshot, waiting: Sequence[Pod], ceilings: Mapping[object, int]
-) -> tuple[Plan, Mapping[object, int]]:
+def _attempt(scene: Scene, ceilings: Mapping[object, int]) -> tuple[Plan, Mapping[object, int]]:
     """:return: the plan, and how many pods of which pinned shapes found a place, where not all did"""
-    catalog = build_catalog(snapshot)
-    stage = _Stage(snapshot, catalog, [pod for pod in waiting if not pod.fault], ceilings)
+    stage = _Stage(scene, ceilings)
     needed, spare = stage.place()
-    purchasing = _buy(snapshot, catalog, needed, spare, stage.rooted)
-    purchases = Purchases(catalog, purchasing.ledger).write(purchasing.bins.bins)
+    purchasing = _buy(scene, needed, spare, stage.placing.counters)
+    purchases = Purchases(scene.catalog, purchasing.ledger).write(purchasing.bins.bins)
     bought = {uid for purchase in purchases for uid in purchase.pods}
-    reasons = Reasons(catalog, snapshot.pools, purchasing.ledger)
-    unplaced = {pod.uid: invalid(pod.fault) for pod in waiting if pod.fault}
+    reasons = Reasons(scene.catalog, scene.snapshot.pools, purchasing.ledger)
+    unplaced = {pod.uid: invalid(pod.fault) for pod in scene.waiting if pod.fault}
     unplaced.update(stage.domains.refused)
     left = _unplaced([*needed, *spare], bought, reasons)
     unplaced.update(left)
@@ -87,8 +113,7 @@ def place(snapshot: Snapshot) -> Mapping[PodUID, str]:
 
 
 def _place_pods(snapshot: Snapshot) -> Mapping[PodUID, str]:
-    waiting = in_order(pod for pod in snapshot.pods if is_planned(pod) and not pod.fault)
-    stage = _Stage(snapshot, build_catalog(snapshot), waiting, {})
+    stage = _Stage(open_scene(snapshot), {})
     stage.place()
     return stage.placing.placements
 
@@ -97,31 +122,25 @@ class _Stage:
     """What is there, and the pods that wait: first they are told their domains, then nodes and claims take in what they
     can."""
 
-    def __init__(
-        self, snapshot: Snapshot, catalog: Catalog, waiting: Sequence[Pod], ceilings: Mapping[object, int]
-    ) -> None:
-        usage, groups = Usage(snapshot.pods), Groups(snapshot.namespaces)
+    def __init__(self, scene: Scene, ceilings: Mapping[object, int]) -> None:
+        snapshot, waiting = scene.snapshot, [pod for pod in scene.waiting if not pod.fault]
+        groups = Groups(snapshot.namespaces)
         respect = snapshot.preference_policy == "Respect"
-        register((*waiting, *inverse(usage)), groups, respect=respect)
-        targets = find_targets(snapshot, catalog, usage)
-        census = Census(snapshot, groups, usage, targets)
-        lanes = Lanes(catalog, snapshot.pools)
-        self._snapshot, self._census = snapshot, census
+        register(waiting, groups, respect=respect)
+        groups.bind(scene.standing.kept_out(scene.gone))
+        targets = Targets(scene.standing, groups, scene.gone)
+        census = Census(scene.standing, groups, scene.gone)
+        self._nominations = snapshot.nominations
         self._shapes = group(waiting, groups, respect=respect)
-        self.domains = Domains(catalog, lanes, snapshot.pools, targets, groups, census, ceilings)
+        self.domains = Domains(scene.catalog, scene.lanes, snapshot.pools, targets, groups, census, ceilings)
         self.placing = Placing(targets, census)
-
-    @property
-    def rooted(self) -> frozenset[Counter]:
-        """The counters to which some pod adds that has a node."""
-        return self.placing.counters | self._census.present
 
     def place(self) -> tuple[list[Shape], list[Shape]]:
         """Expendable pods come last: they must not take a place that would save a purchase.
 
         :return: the shapes that are left and those of them that are expendable
         """
-        self.placing.keep_promises(self._shapes, self._snapshot.nominations)
+        self.placing.keep_promises(self._shapes, self._nominations)
         needed = self.domains.resolve(shape for shape in self._shapes if not shape.expendable)
         self.placing.place(needed)
         spare = self.domains.resolve(shape for shape in self._shapes if shape.expendable)
@@ -129,24 +148,26 @@ class _Stage:
         return needed, spare
 
 
-def _buy(
-    snapshot: Snapshot, catalog: Catalog, needed: Iterable[Shape], spare: Iterable[Shape], rooted: frozenset[Counter]
-) -> Purchasing:
-    lanes = Lanes(catalog, snapshot.pools)
+def _buy(scene: Scene, needed: Iterable[Shape], spare: Iterable[Shape], rooted: frozenset[Counter]) -> Purchasing:
+    pools = scene.snapshot.pools
     waiting: Waiting = {shape: len(shape.pods) for shape in needed if shape.pods}
-    purchasing = Purchasing(catalog, lanes, snapshot.pools, open_ledger(snapshot, catalog))
+    purchasing = _purchasing(scene)
     left = purchasing.buy(waiting, rooted)
     if left and purchasing.ledger.left and len({shape.priority for shape in waiting}) > 1:
-        purchasing = Purchasing(catalog, lanes, snapshot.pools, open_ledger(snapshot, catalog))
+        purchasing = _purchasing(scene)
         purchasing.buy_by_priority(waiting, rooted)
-    seconds = max((pool.planning_deadline for pool in snapshot.pools), default=0.0)
+    seconds = max((pool.planning_deadline for pool in pools), default=0.0)
     if seconds and not left:
-        attempt = Purchasing(catalog, lanes, snapshot.pools, open_ledger(snapshot, catalog))
-        purchasing = refine(purchasing, attempt, lanes, rooted, seconds)
+        purchasing = refine(purchasing, _purchasing(scene), scene.lanes, rooted, seconds)
     for shape in spare:
         if shape.pods:
             purchasing.join(shape, len(shape.pods))
     return purchasing
+
+
+def _purchasing(scene: Scene) -> Purchasing:
+    ledger = open_ledger(scene.snapshot, scene.catalog, scene.standing, scene.gone)
+    return Purchasing(scene.catalog, scene.lanes, scene.snapshot.pools, ledger)
 
 
 def _unplaced(shapes: Iterable[Shape], bought: set[PodUID], reasons: Reasons) -> Mapping[PodUID, tuple[Reason, ...]]:

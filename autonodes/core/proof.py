@@ -17,14 +17,13 @@ from autonodes.core.bitsets import bits
 from autonodes.core.bound import bound
 from autonodes.core.caps import Counter
 from autonodes.core.catalog import Catalog, Row, build_catalog
-from autonodes.core.census import inverse
 from autonodes.core.lanes import Lanes
 from autonodes.core.model import Plan, Purchase, Snapshot
 from autonodes.core.packing import Demand, Problem, Supply
 from autonodes.core.resources import Resources, add
 from autonodes.core.selection import Groups
 from autonodes.core.shapes import Shape, group, is_expendable
-from autonodes.core.targets import Usage
+from autonodes.core.standing import stand
 from autonodes.core.topology import register
 
 MODELLED: Final = (
@@ -95,7 +94,8 @@ def problem(snapshot: Snapshot, plan: Plan) -> Problem:
     bought = [pod for pod in snapshot.pods if pod.uid in uids and not is_expendable(pod)]
     catalog = build_catalog(snapshot)
     groups = Groups(snapshot.namespaces)
-    register((*bought, *inverse(Usage(snapshot.pods))), groups)
+    register(bought, groups)
+    groups.bind(stand(snapshot).kept_out())
     lanes, kinds = Lanes(catalog, snapshot.pools), dict[int, int]()
     counts: dict[tuple[int, tuple[tuple[str, int], ...], frozenset[Counter]], int] = defaultdict(int)
     shapes = group(bought, groups)

@@ -23,13 +23,12 @@ class Reservations:
         self._catalog = catalog
         self._rows: dict[Key, int] = {}
         self._left: dict[Key, int] = {}
-        self._counted = 0
-        for index, row in enumerate(catalog.rows):
-            if row.offering.count is not None:
-                key = _key(row)
-                self._counted |= 1 << index
-                self._rows[key] = self._rows.get(key, 0) | 1 << index
-                self._left[key] = min(row.offering.count, self._left.get(key, row.offering.count))
+        self._counted = catalog.counted
+        for index in bits(catalog.counted):
+            row = catalog.rows[index]
+            key, count = _key(row), row.offering.count or 0
+            self._rows[key] = self._rows.get(key, 0) | 1 << index
+            self._left[key] = min(count, self._left.get(key, count))
 
     @property
     def exhausted(self) -> int:

@@ -8,7 +8,7 @@ labels that its selector demands, and what a set of labels belongs to is worked 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -65,6 +65,10 @@ class Groups:
             self.groups.append(group)
             self._index(number, group)
         return number
+
+    def bind(self, groups: Iterable[Group]) -> None:
+        """Number groups of which some pod requires something."""
+        self.binding.update(map(self.number, groups))
 
     def spread(self, pod: Pod, rule: Spread) -> int:
         """The group whose numbers a constraint of the pod compares."""

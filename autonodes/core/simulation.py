@@ -3,6 +3,9 @@
 First it is seen what becomes of the pods that wait, those on nodes that are leaving included. Those that have a place
 keep it in every simulation; those that are bought for, or can't be placed, are somebody else's business and are left
 out, so that a purchase in a simulation is one for the nodes' own pods.
+
+All simulations of one decision share what stands (`standing`), with the nodes in question thought away. Only where
+groups of pods or claims for devices have a say is the snapshot made anew without the nodes.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from autonodes.core.emptiness import holds
+from autonodes.core.gangs import group_of
 from autonodes.core.labels import DISRUPTED_TAINT
 from autonodes.core.model import Node, Plan, Pod, PodUID, Snapshot
-from autonodes.core.planner import plan
-from autonodes.core.shapes import is_expendable
+from autonodes.core.planner import open_scene, plan, plan_scene
+from autonodes.core.shapes import in_order, is_expendable
 from autonodes.core.targets import pair
 
 
@@ -31,9 +35,11 @@ class Simulation:
         self.promised = frozenset((*outlook.placements.values(), *nominated))
         settled = tuple(pod for pod in pods if pod.node_name or pod.uid in outlook.placements)
         self._snapshot = replace(snapshot, pods=settled, nominations=outlook.placements)
+        self._scene = open_scene(self._snapshot)
+        self._devices = any(each.devices for types in snapshot.instance_types.values() for each in types)
         self._by_node: dict[str, list[Pod]] = defaultdict(list)
         for pod in settled:
-            if pod.node_name:
+            if pod.node_name and moves(pod, snapshot.now):
                 self._by_node[pod.node_name].append(pod)
 
     def _is_leaving(self, node: Node) -> bool:
@@ -43,24 +49,30 @@ class Simulation:
 
     def pods_on(self, node: str) -> list[Pod]:
         """Those that would have to run elsewhere."""
-        return [pod for pod in self._by_node.get(node, ()) if moves(pod, self._snapshot.now)]
+        return self._by_node.get(node, [])
 
     def without(self, nodes: Collection[str]) -> Plan:
         """The plan for the pods of these nodes, with all other nodes and claims there."""
+        waiting = [*self._scene.waiting, *(moved(pod) for name in nodes for pod in self.pods_on(name))]
+        if self._devices or any(group_of(pod) or pod.resource_claims for pod in waiting):
+            return plan(self.rest(nodes))
+        gone = self._scene.standing.mask(nodes)
+        return plan_scene(replace(self._scene, waiting=in_order(waiting), gone=gone))
+
+    def rest(self, nodes: Collection[str]) -> Snapshot:
+        """What is left without these nodes: a snapshot of which the plan is the same."""
         gone = frozenset(nodes)
         behind = {self._claims[name].uid for name in gone if name in self._claims}
         now = self._snapshot.now
-        return plan(
-            replace(
-                self._snapshot,
-                pods=tuple(
-                    moved(pod) if pod.node_name in gone and moves(pod, now) else pod
-                    for pod in self._snapshot.pods
-                    if pod.node_name not in gone or moves(pod, now)
-                ),
-                nodes=tuple(node for node in self._snapshot.nodes if node.name not in gone),
-                claims=tuple(claim for claim in self._snapshot.claims if claim.uid not in behind),
-            )
+        return replace(
+            self._snapshot,
+            pods=tuple(
+                moved(pod) if pod.node_name in gone and moves(pod, now) else pod
+                for pod in self._snapshot.pods
+                if pod.node_name not in gone or moves(pod, now)
+            ),
+            nodes=tuple(node for node in self._snapshot.nodes if node.name not in gone),
+            claims=tuple(claim for claim in self._snapshot.claims if claim.uid not in behind),
         )
 
 

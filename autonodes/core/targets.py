@@ -11,39 +11,51 @@ plugins register late), and its startup taints and the kubelet's own are looked 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from autonodes.core.bitsets import union
 from autonodes.core.caps import Caps, Tally
 from autonodes.core.catalog import Catalog
 from autonodes.core.daemons import may_run_on, outstanding, overhead, ports, runs_on
 from autonodes.core.labels import HOSTNAME, INITIALIZED, NODE_POOL, NORMALIZED, WELL_KNOWN
-from autonodes.core.model import Claim, HostPort, Node, Pod, Snapshot, Taint
+from autonodes.core.model import Claim, DaemonSet, HostPort, Node, Pod, Snapshot, Taint
 from autonodes.core.requirements import FIELD_NAME, Requirements
-from autonodes.core.resources import add, least, subtract
+from autonodes.core.resources import Resources, add, least, subtract
+from autonodes.core.selection import Group
 from autonodes.core.shapes import Shape
 from autonodes.core.taints import lasting, untolerated
+from autonodes.core.topology import group_of
 
 
 @dataclass(eq=False)
-class Target:
-    """A node or a claim in flight, with the room that is left on it.
+class Place:
+    """A node or a claim in flight, as no pod that waits changes it.
 
+    :param node: None for a claim in flight
+    :param claim: None for a node that nobody bought
+    :param usable: whether more pods may be put there
     :param satisfies: whether a pod with these terms may count on it, by its labels alone
     :param values: what its label at a key is or may become, as far as that is known
-    :param labels: those of a node; None for a claim, whose labels are not all decided
     :param room: what is left; it may be negative
-    :param tally: what its pods, those that are to come included, mean for others
+    :param ports: host ports that are taken
+    :param pods: what runs there
+    :param labels: those of a node; None for a claim, whose labels are not all decided
     """
 
     name: str
+    node: Node | None
+    claim: Claim | None
     initialized: bool
+    usable: bool
     taints: tuple[Taint, ...]
     satisfies: Callable[[tuple[Requirements, ...]], bool]
     values: Callable[[str], frozenset[str]]
-    room: dict[str, int]
-    tally: Tally = field(default_factory=Tally)
+    room: Resources
+    ports: Tally
+    pods: tuple[Pod, ...] = ()
     labels: Mapping[str, str] | None = None
 
     def accepts(self, shape: Shape) -> bool:
@@ -54,6 +66,50 @@ class Target:
         if self.labels is None:
             return self.name
         return (self.taints, tuple(map(self.labels.get, keys)))
+
+    @cached_property
+    def kinds(self) -> Mapping[Hashable, Kind]:
+        """The pods that run there, by what selectors can tell apart."""
+        found: dict[Hashable, Kind] = {}
+        for pod in self.pods:
+            kind = found.setdefault((pod.namespace, frozenset(pod.labels.items())), Kind(pod))
+            kind.leaving += pod.deleted_at is not None
+            kind.staying += pod.deleted_at is None
+        return found
+
+    @cached_property
+    def keepers(self) -> tuple[tuple[Group, Pod], ...]:
+        """The groups that anti-affinity of pods there keeps out, with the pods."""
+        return tuple((group_of(term), pod) for pod in self.pods for term in pod.apart)
+
+
+@dataclass(eq=False, slots=True)
+class Kind:
+    """Pods on one node among which no selector can tell the difference.
+
+    :param pod: one of them
+    """
+
+    pod: Pod
+    staying: int = 0
+    leaving: int = 0
+
+
+class Target:
+    """A place while pods are put there in one plan.
+
+    :ivar room: what is left
+    :ivar tally: what its pods, those that are to come included, mean for others
+    """
+
+    __slots__ = ("place", "room", "tally")
+
+    def __init__(self, place: Place, tally: Tally) -> None:
+        self.place, self.room, self.tally = place, dict(place.room), tally
+
+    @property
+    def name(self) -> str:
+        return self.place.name
 
     def room_for(self, shape: Shape, count: int, caps: Caps | None = None) -> int:
         """How many of ``count`` pods of the shape it takes, its labels and taints aside.
@@ -73,31 +129,64 @@ class Target:
         self.tally.add(shape.caps, count)
 
 
-class Usage:
-    """What runs where: the bound pods by their nodes."""
+def find_places(snapshot: Snapshot, catalog: Catalog) -> list[Place]:
+    """All of them: initialized nodes first, then those in flight, each by name.
 
-    def __init__(self, pods: Iterable[Pod]) -> None:
-        self.pods: dict[str, list[Pod]] = defaultdict(list)
-        for pod in pods:
-            if pod.node_name and not pod.terminal:
-                self.pods[pod.node_name].append(pod)
+    Those of the last snapshot are kept, for most of them are the same in the next one.
+    """
+    kept = next((places for daemonsets, places in _LAST if daemonsets == snapshot.daemonsets), {})
+    known: dict[str, tuple[_Parts, Place]] = {}
+    for name, parts in _parts(snapshot, catalog):
+        found = kept.get(name)
+        if found is None or found[0] != parts:
+            found = (parts, parts.place(snapshot.daemonsets))
+        known[name] = found
+    _LAST[:] = [(snapshot.daemonsets, known)]
+    return sorted((place for _, place in known.values()), key=lambda place: (not place.initialized, place.name))
 
 
-def find_targets(snapshot: Snapshot, catalog: Catalog, usage: Usage) -> list[Target]:
-    """All of them: initialized nodes first, then those in flight, each by name."""
+class _OfNode(NamedTuple):
+    """All that the place of a node depends on, the DaemonSets aside."""
+
+    node: Node
+    claim: Claim | None
+    pods: tuple[Pod, ...]
+
+    def place(self, daemonsets: Sequence[DaemonSet]) -> Place:
+        return _of_node(self.node, self.claim, self.pods, daemonsets)
+
+
+class _OfClaim(NamedTuple):
+    """The same of a claim in flight.
+
+    :param catalog: None if it has been launched
+    """
+
+    claim: Claim
+    catalog: Catalog | None
+
+    def place(self, daemonsets: Sequence[DaemonSet]) -> Place:
+        return _of_claim(self.claim, daemonsets, self.catalog)
+
+
+_Parts = _OfNode | _OfClaim
+
+_LAST: list[tuple[tuple[DaemonSet, ...], Mapping[str, tuple[_Parts, Place]]]] = []
+
+
+def _parts(snapshot: Snapshot, catalog: Catalog) -> Iterator[tuple[str, _Parts]]:
+    """Name → parts; no claim in flight has the name of a node."""
+    running: dict[str, list[Pod]] = defaultdict(list)
+    for pod in snapshot.pods:
+        if pod.node_name and not pod.terminal:
+            running[pod.node_name].append(pod)
     claims = pair(snapshot)
-    nodes = [
-        _of_node(node, claims.get(node.name), usage.pods.get(node.name, ()), snapshot)
-        for node in snapshot.nodes
-        if node.deleted_at is None and not node.unschedulable and not _leaving(claims.get(node.name))
-    ]
+    for node in snapshot.nodes:
+        yield node.name, _OfNode(node, claims.get(node.name), tuple(running.get(node.name, ())))
     known = {claim.uid for claim in claims.values()}
-    flying = [
-        _of_claim(claim, snapshot, catalog)
-        for claim in snapshot.claims
-        if claim.uid not in known and claim.deleted_at is None
-    ]
-    return sorted((*nodes, *flying), key=lambda target: (not target.initialized, target.name))
+    for claim in snapshot.claims:
+        if claim.uid not in known:
+            yield claim.name, _OfClaim(claim, None if claim.launched else catalog)
 
 
 def pair(snapshot: Snapshot) -> dict[str, Claim]:
@@ -132,42 +221,65 @@ def is_initialized(node: Node, claim: Claim | None) -> bool:
     return claim is None or claim.initialized or node.labels.get(INITIALIZED) == "true"
 
 
-def _leaving(claim: Claim | None) -> bool:
-    return claim is not None and claim.deleted_at is not None
-
-
-def _of_node(node: Node, claim: Claim | None, running: Iterable[Pod], snapshot: Snapshot) -> Target:
+def _of_node(node: Node, claim: Claim | None, running: tuple[Pod, ...], daemonsets: Sequence[DaemonSet]) -> Place:
     initialized = is_initialized(node, claim)
+    leaving = node.deleted_at is not None or (claim is not None and claim.deleted_at is not None)
     labels, taints, allocatable = node_labels(node), node.taints, dict(node.allocatable)
     if claim is not None and not initialized:
         labels = {**claim.requirements.labels(but=WELL_KNOWN), **claim.labels, **labels}
         taints = lasting((*claim.taints, *node.taints), claim.startup_taints)
         allocatable.update({name: amount for name, amount in claim.allocatable.items() if not allocatable.get(name)})
-    daemons = [daemon for daemon in snapshot.daemonsets if runs_on(daemon, taints, labels)]
+    daemons = [daemon for daemon in daemonsets if runs_on(daemon, taints, labels)]
     room = subtract(allocatable, add(*(pod.requests for pod in running)))
     present = add(*(pod.requests for pod in running if pod.owner_kind == "DaemonSet"))
     room = subtract(room, outstanding(overhead(daemons), present))
-    tally = _with_ports(ports(daemons), *(pod.host_ports for pod in running if pod.host_ports))
-    return Target(node.name, initialized, taints, _satisfied_by(labels), _values(labels), room, tally, labels)
+    return Place(
+        name=node.name,
+        node=node,
+        claim=claim,
+        initialized=initialized,
+        usable=not leaving and not node.unschedulable,
+        taints=taints,
+        satisfies=_satisfied_by(labels),
+        values=_values(labels),
+        room=room,
+        ports=_taken(ports(daemons), *(pod.host_ports for pod in running if pod.host_ports)),
+        pods=running,
+        labels=labels,
+    )
 
 
-def _of_claim(claim: Claim, snapshot: Snapshot, catalog: Catalog) -> Target:
+def _of_claim(claim: Claim, daemonsets: Sequence[DaemonSet], catalog: Catalog | None) -> Place:
+    """:param catalog: None if the claim has been launched"""
     taints, known = lasting(claim.taints, claim.startup_taints), _known(claim)
-    rows = 0 if claim.launched else claim_rows(claim, catalog)
-    if rows:
+    rows = claim_rows(claim, catalog) if catalog is not None else 0
+    if catalog is not None and rows:
         chosen = list(catalog.select(rows))
-        tally = _with_ports(*(row.ports for row in chosen))
-        satisfies = _by_rows(claim, rows, catalog)
-        return Target(claim.name, False, taints, satisfies, _possible(known), least(row.room for row in chosen), tally)
-    daemons = [daemon for daemon in snapshot.daemonsets if may_run_on(daemon, taints, known, WELL_KNOWN)]
-    room = subtract(claim.allocatable, overhead(daemons))
-    return Target(claim.name, False, taints, _guaranteed_by(known), _possible(known), room, _with_ports(ports(daemons)))
+        satisfies, room = _by_rows(claim, rows, catalog), least(row.room for row in chosen)
+        taken = _taken(*(row.ports for row in chosen))
+    else:
+        daemons = [daemon for daemon in daemonsets if may_run_on(daemon, taints, known, WELL_KNOWN)]
+        satisfies, room = _guaranteed_by(known), subtract(claim.allocatable, overhead(daemons))
+        taken = _taken(ports(daemons))
+    return Place(
+        name=claim.name,
+        node=None,
+        claim=claim,
+        initialized=False,
+        usable=claim.deleted_at is None,
+        taints=taints,
+        satisfies=satisfies,
+        values=_possible(known),
+        room=room,
+        ports=taken,
+    )
 
 
-def _with_ports(*taken: tuple[HostPort, ...]) -> Tally:
+def _taken(*listed: tuple[HostPort, ...]) -> Tally:
     tally = Tally()
-    for host_ports in taken:
-        tally.add(Caps().with_ports(host_ports))
+    for host_ports in listed:
+        if host_ports:
+            tally.add(Caps().with_ports(host_ports))
     return tally
 
 
