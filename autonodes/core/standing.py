@@ -6,6 +6,8 @@ selector allow", "where does a pod of this group run" are masks that are made on
 
 What would be if some nodes were not there is the same table *without* their bits: what they add to the counts is taken
 away, and nothing is counted anew. So a plan costs what it touches, and not what there is.
+
+Plans in several threads may share one: what is remembered is whole before it is put where another plan sees it.
 """
 
 from __future__ import annotations
@@ -141,15 +143,12 @@ class Standing:
 
     def members(self, groups: Groups) -> list[Members]:
         """Of each group, by its number."""
-        missing = {
-            number: self._members.setdefault(group, Members())
-            for number, group in enumerate(groups.groups)
-            if group not in self._members
-        }
+        missing = {number: Members() for number, group in enumerate(groups.groups) if group not in self._members}
         for pod, present in self._kinds if missing else ():
             for number in groups.of(pod):
                 if number in missing:
                     self._count(missing[number], groups.groups[number], present)
+        self._members.update((groups.groups[number], members) for number, members in missing.items())
         return [self._members[group] for group in groups.groups]
 
     def _count(self, members: Members, group: Group, present: Sequence[tuple[int, Kind]]) -> None:
@@ -208,8 +207,9 @@ def stand(snapshot: Snapshot) -> Standing:
     for known in _LAST:
         if known.namespaces == snapshot.namespaces and known.places == places:
             return known
-    _LAST[:] = [Standing(places, snapshot.namespaces)]
-    return _LAST[0]
+    made = Standing(places, snapshot.namespaces)
+    _LAST[:] = [made]
+    return made
 
 
 _LAST: list[Standing] = []
