@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from autonodes.api import plugins
 from autonodes.api.awsnodeclass import AWSNodeClass
 from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
 from autonodes.api.nodepool import NodePool
@@ -24,7 +25,7 @@ NODE_CLASSES: Final[Mapping[str, type[CustomResource]]] = {
     "kwok": KwokNodeClass,
     "aws": AWSNodeClass,
 }
-"""Provider → the kind of its node class."""
+"""Provider → the kind of its node class, of those that come with this project."""
 
 _OF_ITS_OWN: Final = frozenset({"aws"})
 """Providers whose node class names things of an account: the user writes it, under the provider's name."""
@@ -67,12 +68,14 @@ def options(auto_nodes: AutoNodes) -> dict[str, str]:
 
 
 def _node_class_kind(auto_nodes: AutoNodes, path: str) -> type[CustomResource]:
-    kind = NODE_CLASSES.get(auto_nodes.provider)
+    known = NODE_CLASSES.get(auto_nodes.provider)
+    if known is not None:
+        return known
+    kinds = {**plugins.node_classes(), **NODE_CLASSES}
+    kind = kinds.get(auto_nodes.provider)
     if kind is None:
-        close = nearest(auto_nodes.provider, NODE_CLASSES)
-        remedy = f"known providers are {', '.join(sorted(NODE_CLASSES))}" + (
-            f"; did you mean {close}?" if close else ""
-        )
+        close = nearest(auto_nodes.provider, kinds)
+        remedy = f"known providers are {', '.join(sorted(kinds))}" + (f"; did you mean {close}?" if close else "")
         raise ConfigError(f"{path}.provider", auto_nodes.provider, remedy)
     return kind
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from autonodes.api import plugins
 from autonodes.api.awsnodeclass import AWSNodeClass
 from autonodes.api.capacitybuffer import CapacityBuffer
 from autonodes.api.nodeclaim import NodeClaim
@@ -24,7 +25,7 @@ KINDS: Final[tuple[type[CustomResource], ...]] = (
     *(NodePool, NodeClaim, NodeOverlay),
     *(LocalNodeClass, KwokNodeClass, AWSNodeClass),
 )
-"""All kinds of custom resources, in the order in which they are installed."""
+"""All kinds of custom resources of this project, in the order in which they are installed."""
 
 OTHERS: Final[tuple[type[CustomResource], ...]] = (CapacityBuffer,)
 """Kinds of others that this project reads; their definitions are installed only where they are missing."""
@@ -32,7 +33,7 @@ OTHERS: Final[tuple[type[CustomResource], ...]] = (CapacityBuffer,)
 
 def crds() -> list[dict[str, Any]]:
     """One ``apiextensions.k8s.io/v1`` CustomResourceDefinition a kind; always the same, ready to be applied."""
-    return [crd(kind) for kind in KINDS]
+    return [crd(kind) for kind in (*KINDS, *plugins.node_classes().values())]
 
 
 def other_crds() -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Nodes from example for autonodes."""
