@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from autonodes.cli import uplinks
+from autonodes.cli import decisions, uplinks
 from autonodes.cli.settings import Settings
 from autonodes.cli.state import Cluster, Record
 from autonodes.core.errors import EnvironmentFault
@@ -200,17 +200,19 @@ async def run_controller(cluster: Cluster) -> None:
             cluster_domain=record.settings.cluster_domain,
         )
         approver = CertificateApprover(client, clock, tokens=tokens, addresses=_Addresses(providers.values()))
-        await run(
-            ControllerContext(
-                credentials=credentials,
-                client=client,
-                providers=providers,
-                joiner=ClaimJoiner(tokens, access),
-                extra=(approver.run,),
-                clock=clock,
-                settings=ControllerSettings(limits=config.limits()),
+        with decisions.writer(cluster.decisions_file) as decided:
+            await run(
+                ControllerContext(
+                    credentials=credentials,
+                    client=client,
+                    providers=providers,
+                    joiner=ClaimJoiner(tokens, access),
+                    extra=(approver.run,),
+                    decided=decided,
+                    clock=clock,
+                    settings=ControllerSettings(limits=config.limits()),
+                )
             )
-        )
 
 
 def installed(record: Record) -> Components:

@@ -47,14 +47,16 @@ def explain(kind: str, object_name: str, namespace: str, path: Path | None, outp
         raise click.UsageError(f"explain knows pod, node and nodeclaim, not {kind!r}")
     recording = looking.recorded(path) if path else looking.record_cluster(name)
     events = [] if path else looking.events(name, known, object_name, namespace if known == "Pod" else "")
+    key = f"{namespace}/{object_name}" if known == "Pod" else object_name
+    history = [] if path else looking.history(name, key)
     try:
         found = _explained(recording, known, object_name, namespace)
     except UnknownObjectError:
-        if known == "Pod" or not events:
+        if not history and (known == "Pod" or not events):
             raise
-        found = _gone(known, object_name, events)
+        found = _gone(known, key, history or events)
     now = recording.snapshot.now if path else time.time()
-    click.echo(_json(found, events) if output == "json" else _text(found, events, now))
+    click.echo(_json(found, history, events) if output == "json" else _text(found, history, events, now))
 
 
 def _explained(recording: Recording, kind: str, name: str, namespace: str) -> Explanation:
@@ -66,7 +68,7 @@ def _explained(recording: Recording, kind: str, name: str, namespace: str) -> Ex
 
 
 def _gone(kind: str, name: str, events: Sequence[Event]) -> Explanation:
-    """An object that is not there any more, of which events still tell."""
+    """An object that is not there any more, of which decisions or events still tell."""
     from autonodes.core.explanation import Explanation
 
     return Explanation(
@@ -74,23 +76,25 @@ def _gone(kind: str, name: str, events: Sequence[Event]) -> Explanation:
     )
 
 
-def _text(found: Explanation, events: Sequence[Event], now: float) -> str:
+def _text(found: Explanation, history: Sequence[Event], events: Sequence[Event], now: float) -> str:
     from autonodes.core.durations import format_duration
 
     blocks = [f"{found.subject}: {found.state}\n  {found.because}"]
     blocks += ["\n".join([section.title, *(f"  {line}" for line in section.lines)]) for section in found.sections]
-    if events:
-        lines = [f"  {format_duration(max(0, round(now - event.at)))} ago  {event.text}" for event in events]
-        blocks.append("\n".join(["Events", *lines]))
+    for title, listed in (("Decisions", history), ("Events", events)):
+        if listed:
+            lines = [f"  {format_duration(max(0, round(now - each.at)))} ago  {each.text}" for each in listed]
+            blocks.append("\n".join([title, *lines]))
     return "\n\n".join(blocks)
 
 
-def _json(found: Explanation, events: Sequence[Event]) -> str:
+def _json(found: Explanation, history: Sequence[Event], events: Sequence[Event]) -> str:
     document = {
         "subject": found.subject,
         "state": found.state,
         "because": found.because,
         "sections": [{"title": section.title, "lines": list(section.lines)} for section in found.sections],
-        "events": [{"at": event.at, "text": event.text} for event in events],
+        "decisions": [{"at": each.at, "text": each.text} for each in history],
+        "events": [{"at": each.at, "text": each.text} for each in events],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)

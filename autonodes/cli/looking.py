@@ -1,27 +1,29 @@
-"""A recording of a cluster that runs, or one from a file; and what became of an object, by its events."""
+"""A recording of a cluster that runs, or one from a file; and what became of an object: decisions and events."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from autonodes.cli import compose, state
+from autonodes.cli import compose, decisions, state
 from autonodes.cli.documents import files
 from autonodes.core.errors import EnvironmentFault
 from autonodes.core.recording import Recording, decode
 
 _MOST_EVENTS: Final = 12
+_MOST_DECISIONS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """:param at: seconds since the epoch, of the last time
-    :param text: ``Reason: message``, with the number of times if it is more than one
+    :param text: ``Reason: message``, with the number of times if it is more than one; of a decision, what and why
     """
 
     at: float
@@ -51,6 +53,13 @@ def packed(recording: bytes) -> bytes:
 def events(name: str, kind: str, object_name: str, namespace: str) -> list[Event]:
     """Of one object, which need not be there any more; the newest last."""
     return asyncio.run(_events(state.existing_cluster(name), kind, object_name, namespace))
+
+
+def history(name: str, about: str) -> list[Event]:
+    """What was decided about a pod (``namespace/name``), node or claim, which need not be there any more; the newest
+    last."""
+    found = decisions.read(state.existing_cluster(name).decisions_file, about=frozenset((about,)))
+    return [Event(entry.at, entry.text) for entry in deque(found, maxlen=_MOST_DECISIONS)]
 
 
 async def _record(cluster: state.Cluster) -> Recording:

@@ -5,6 +5,7 @@
               admin.kubeconfig
               kubeconfigs/ pki/ config/ db/ logs/
               supervisor.json     the processes
+              decisions.jsonl     what the controller decided, and why; older ones in decisions.jsonl.1, .2, …
               images.json         archives of the images that nodes hold
               bootstrapped        exists once the cluster holds what the controller needs
 
@@ -78,6 +79,10 @@ class Cluster:
     @property
     def bootstrapped_file(self) -> Path:
         return self.directory / "bootstrapped"
+
+    @property
+    def decisions_file(self) -> Path:
+        return self.directory / "decisions.jsonl"
 
     @property
     def log_dir(self) -> Path:

@@ -16,6 +16,7 @@ from autonodes.api.conditions import Condition, ConditionStatus, set_condition, 
 from autonodes.api.nodeclaim import DISRUPTION_REASON, READY_DEPENDENTS, NodeClaim
 from autonodes.api.objects import moment as moment_of
 from autonodes.api.objects import timestamp
+from autonodes.controllers.decisionlog import DecisionLog
 from autonodes.core import lifecycle
 from autonodes.core.clock import Clock
 from autonodes.core.labels import TERMINATION_TIMESTAMP
@@ -59,8 +60,11 @@ def reference(claim: NodeClaim) -> ObjectReference:
 
 
 class Claims:
-    def __init__(self, client: KubeClient, events: EventRecorder, clock: Clock) -> None:
+    """:ivar decisions: where it is written what becomes of them"""
+
+    def __init__(self, client: KubeClient, events: EventRecorder, decisions: DecisionLog, clock: Clock) -> None:
         self._client, self._events, self._clock = client, events, clock
+        self.decisions = decisions
 
     async def get(self, name: str, uid: str) -> NodeClaim | None:
         """The claim as it is now; None when it is gone for good, or another one has its name.
@@ -114,6 +118,18 @@ class Claims:
         patch["metadata"] |= {"labels": new_labels, "annotations": new_annotations}
         return NodeClaim.from_api(await self._client.merge_patch(NODECLAIMS, claim.name, patch))
 
+    async def end(
+        self, claim: NodeClaim, reason: str, message: str, *, type: Literal["Normal", "Warning"] = "Normal"
+    ) -> None:
+        """Say why in an event and in the decision log, and delete it.
+
+        :param reason: CamelCase
+        :raises ApiError: the API server can't be asked
+        """
+        self.report(claim, reason, f"Deleted: {message}", type=type)
+        self.decisions.ending(claim.name, reason, message)
+        await self.delete(claim)
+
     async def delete(self, claim: NodeClaim) -> None:
         """Ask for its deletion, if it is still this very claim; its finalizer holds it until its machine is gone.
 
@@ -132,6 +148,7 @@ class Claims:
         claim = await self.mark(claim, Mark(DISRUPTION_REASON, "True", reason, message))
         claim = await self.annotate(claim, annotations={TERMINATION_TIMESTAMP: shown(moment)})
         self.report(claim, reason, message, type="Warning")
+        self.decisions.ending(claim.name, reason, message)
         await self.delete(claim)
 
     def report(

@@ -98,7 +98,9 @@ class Commands:
             if command.is_ready:
                 for claim in left.values():
                     if claim.metadata.uid not in self._deleted:
-                        await self._delete(claim, command.reason, f"replaced for {command.id}")
+                        text = f"replaced by {', '.join(each.name for each in command.replacements)}"
+                        self._claims.decisions.ending(claim.name, command.reason, text)
+                        await self._delete(claim, command.reason, text)
             elif not command.is_complete or self._is_late(command):
                 await self._roll_back(command)
         await self._release()
@@ -107,8 +109,7 @@ class Commands:
         for claim in command.replacements:
             if not claim.condition(INITIALIZED):
                 log.warning("command %s is rolled back: %s is given back", command.id, claim.name)
-                self._claims.report(claim, "DisruptionRolledBack", "Deleted: what it was to replace stays")
-                await self._claims.delete(claim)
+                await self._claims.end(claim, "DisruptionRolledBack", "what it was to replace stays")
 
     async def _release(self) -> None:
         """Nodes that are tainted, and in no command."""

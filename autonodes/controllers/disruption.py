@@ -148,6 +148,7 @@ class Disruption:
             self._decided_at = None
             raise
         self._tell(decision)
+        self._claims.decisions.looked_at(snapshot, decision)
         nodes = frozenset(name for command in decision.commands for name in command.candidates)
         if nodes:
             self._proposal = Proposal(nodes, now + self._settings.disruption_validation)
@@ -161,6 +162,7 @@ class Disruption:
         self._decided_at = None
         snapshot, decision = await self._decide(proposal.nodes)
         self._decided(snapshot, decision)
+        self._claims.decisions.disrupting(snapshot, decision)
         for command in decision.commands:
             await self._commands.start(command, snapshot)
         return 0.0

@@ -80,8 +80,7 @@ class Expiration:
     async def _delete(self, claim: NodeClaim) -> None:
         age = format_duration(round(self._clock.now() - created_at(claim)))
         log.info("%s has expired: it is %s old", claim.name, age)
-        self._claims.report(claim, "Expired", f"Deleted: it is {age} old, expireAfter is {claim.spec.expire_after}")
-        await self._claims.delete(claim)
+        await self._claims.end(claim, "Expired", f"it is {age} old, expireAfter is {claim.spec.expire_after}")
 
 
 def expires_at(claim: NodeClaim) -> float | None:

@@ -135,8 +135,7 @@ class GarbageCollection:
             gone = await _is_gone(provider, ProviderID(claim.status.provider_id))
             if gone and not await self._is_ready(claim.name):
                 log.warning("%s: its machine %s is gone", claim.name, claim.status.provider_id)
-                self._claims.report(claim, "MachineGone", "Deleted: its machine does not exist any more")
-                await self._claims.delete(claim)
+                await self._claims.end(claim, "MachineGone", "its machine does not exist any more")
 
     async def _is_ready(self, node_name: str) -> bool:
         """Whether its kubelet says so, and was heard lately."""
@@ -158,6 +157,7 @@ class GarbageCollection:
         ]
         for machine in orphans:
             log.warning("machine %s of claim %s has no claim: it is deleted", machine.provider_id, machine.claim_name)
+            self._claims.decisions.ending(machine.provider_id, "NoNodeClaim", f"it was claim {machine.claim_name}'s")
             with contextlib.suppress(MachineNotFoundError):
                 await provider.delete(machine.provider_id)
         return not orphans
@@ -171,6 +171,7 @@ class GarbageCollection:
         for node in suspects:
             if await self._is_abandoned(node):
                 log.warning("node %s has neither claim nor machine: it is deleted", node.name)
+                self._claims.decisions.ending(node.name, "NoMachine", "neither a claim nor a machine is behind it")
                 with contextlib.suppress(ConflictError):
                     await self._nodes.delete(node.name, uid=node.uid)
         return not suspects

@@ -29,6 +29,7 @@ from autonodes.core.availability import Availability, OfferingKey, offering_of
 from autonodes.core.clock import Clock
 from autonodes.core.lifecycle import Phase
 from autonodes.core.model import InstanceType, Taint
+from autonodes.core.narration import LAUNCH, REFUSE
 from autonodes.core.quantities import format_resources
 from autonodes.core.sharing import shared, shared_capacity
 from autonodes.provider import (
@@ -153,21 +154,33 @@ class Launch:
         }
         claim = await self._claims.mark(claim, Mark(LAUNCHED), status=status)
         self._claims.report(claim, "Launched", f"Launched {machine.instance_type} as {machine.provider_id}")
+        self._claims.decisions.launching(LAUNCH, claim, _bought(machine), "the provider gave this machine")
         return claim
 
     async def _give_up(self, claim: NodeClaim, reason: str, error: ProviderError) -> NodeClaim:
         log.warning("launch of %s is given up: %s", claim.name, error)
         claim = await self._show(claim, reason, error)
+        self._claims.decisions.ending(claim.name, reason, str(error))
         await self._claims.delete(claim)
         return claim
 
     async def _show(self, claim: NodeClaim, reason: str, error: ProviderError) -> NodeClaim:
         self._claims.report(claim, reason, str(error), type="Warning")
+        self._claims.decisions.launching(REFUSE, claim, {"code": reason}, str(error))
         return await self._claims.mark(claim, Mark(LAUNCHED, "False", reason, str(error)))
 
 
 async def _type_of(machine: Machine, source: Source) -> InstanceType | None:
     return next((each for each in await source.instance_types() if each.name == machine.instance_type), None)
+
+
+def _bought(machine: Machine) -> Mapping[str, object]:
+    return {
+        "instanceType": machine.instance_type,
+        "zone": machine.zone,
+        "capacityType": machine.capacity_type,
+        "providerID": machine.provider_id,
+    }
 
 
 def _offered(candidate: Candidate) -> tuple[str, str, str]:

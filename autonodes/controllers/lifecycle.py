@@ -150,6 +150,5 @@ class Lifecycle:
                 return False
         except NotFoundError:
             log.warning("%s: its node was deleted", claim.name)
-        self._claims.report(claim, "NodeDeleted", "Deleted: its node was deleted")
-        await self._claims.delete(claim)
+        await self._claims.end(claim, "NodeDeleted", "its node was deleted")
         return True

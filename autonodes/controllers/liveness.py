@@ -103,8 +103,7 @@ class Liveness:
         if deadline is None or self._clock.now() < deadline.at:
             return False
         log.warning("%s is given up: %s", claim.name, deadline.message)
-        self._claims.report(claim, deadline.reason, f"Deleted: {deadline.message}", type="Warning")
-        await self._claims.delete(claim)
+        await self._claims.end(claim, deadline.reason, deadline.message, type="Warning")
         if (bought := offering_of(claim.pool, claim.metadata.labels)) is not None:
             self._availability.failed((bought,), self._clock.now())
         if claim.phase is not Phase.REGISTERED:

@@ -14,14 +14,17 @@ from typing import Any, Final
 
 import msgspec
 
+from autonodes.api.nodeclaim import DRIFTED
 from autonodes.controllers.freeze import Freeze, FrozenError
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.podevents import PodEvents
 from autonodes.controllers.providers import Providers
+from autonodes.controllers.replacements import underway
 from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.controllers.snapshots import Snapshots
 from autonodes.core.availability import Availability
 from autonodes.core.clock import Clock
+from autonodes.core.disruption import Circumstances
 from autonodes.core.model import PodUID, Resources
 from autonodes.core.recording import Recording
 from autonodes.core.shapes import is_planned
@@ -55,9 +58,20 @@ async def look(
     async with _filled(state, classes, clock, patience):
         await buffers.look_once()
         view = await snapshots.take(_promises(state))
-    events = PodEvents(client, state, clock)
-    last = {name: events.last(claim) for name, claim in sorted(state.nodeclaims.items.items())}
-    return Recording(snapshot=view.snapshot, pod_events=last, left_out=view.left_out)
+    return Recording(
+        snapshot=view.snapshot, facts=_facts(state, PodEvents(client, state, clock)), left_out=view.left_out
+    )
+
+
+def _facts(state: ClusterState, events: PodEvents) -> Circumstances:
+    claims = state.nodeclaims.items
+    commands = underway(claims.values())
+    return Circumstances(
+        pod_events={name: events.last(claim) for name, claim in sorted(claims.items())},
+        drifted=frozenset(name for name, claim in claims.items() if claim.condition(DRIFTED)),
+        budgets=tuple(state.budgets.items[key] for key in sorted(state.budgets.items)),
+        busy=frozenset(name for each in commands for name in (*each.goes, *(new.name for new in each.replacements))),
+    )
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from autonodes.controllers.claims import Claims
 from autonodes.controllers.clock import SystemClock
 from autonodes.controllers.commands import Commands
 from autonodes.controllers.consolidatability import Consolidatability
+from autonodes.controllers.decisionlog import DecisionLog
 from autonodes.controllers.disruption import Disruption
 from autonodes.controllers.drift import Drifting
 from autonodes.controllers.expectations import Expectations
@@ -91,6 +92,7 @@ class ControllerContext:
     :param credentials: of the cluster; kopf makes a session of its own from them
     :param client: of the same cluster
     :param providers: started, by the kind of their node class
+    :param decided: takes each line of the decision log (`autonodes.controllers.decisionlog`); must not fail
     :param extra: further work that only the leader does (the approver of certificates), as functions that make it
     """
 
@@ -98,6 +100,7 @@ class ControllerContext:
     client: KubeClient
     providers: Mapping[str, Provider]
     joiner: Joiner
+    decided: Callable[[str], None] = logging.getLogger("autonodes.decisions").info
     extra: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     clock: Clock = field(default_factory=SystemClock)
     settings: ControllerSettings = field(default_factory=ControllerSettings)
@@ -139,7 +142,8 @@ class Program:
         freeze = Freeze(self.state, clock, lambda: self.election.is_leader)
         health = RegistrationHealth()
         self.nodeoverlays = NodeOverlays(client, self.state, providers, clock)
-        claims, nodes = Claims(client, self.events, clock), Nodes(client, self.state, self.events)
+        decisions = DecisionLog(context.decided, clock)
+        claims, nodes = Claims(client, self.events, decisions, clock), Nodes(client, self.state, self.events)
         availability = Availability(first=settings.offering_rest, longest=settings.offering_rest_max)
         self._preserving = Preserving(client, self.state, claims, freeze, clock)
         self._repair = Repair(
@@ -201,7 +205,7 @@ class Program:
             limits=settings.limits,
         )
         expectations = Expectations(self._claim_exists, clock, patience=settings.cache_wait)
-        purchasing = Purchasing(client, self.state, freeze, expectations, random.SystemRandom())
+        purchasing = Purchasing(client, self.state, freeze, expectations, decisions, random.SystemRandom())
         self.provisioner = Provisioner(
             self.state,
             snapshots,
@@ -210,6 +214,7 @@ class Program:
             expectations,
             self.events,
             GangRollback(self.state, claims),
+            decisions,
             plan=self.metrics.timed(plan),
             clock=clock,
             settings=settings,

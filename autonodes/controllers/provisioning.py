@@ -20,6 +20,7 @@ from typing import Any, Final
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.batching import Batcher
 from autonodes.controllers.claims import deleted_at
+from autonodes.controllers.decisionlog import DecisionLog
 from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.purchasing import Purchasing
 from autonodes.controllers.rollback import GangRollback
@@ -67,6 +68,7 @@ class Provisioner:
         expectations: Expectations,
         events: EventRecorder,
         rollback: GangRollback,
+        decisions: DecisionLog,
         *,
         plan: Callable[[Snapshot], Plan],
         clock: Clock,
@@ -75,7 +77,7 @@ class Provisioner:
         self._state, self._snapshots, self._purchasing = state, snapshots, purchasing
         self._buffers = buffers
         self._expectations, self._events, self._plan = expectations, events, plan
-        self._rollback = rollback
+        self._rollback, self._decisions = rollback, decisions
         self._clock, self._settings = clock, settings
         self._batcher = Batcher(idle=settings.batch_idle, longest=settings.batch_max, clock=clock)
         self._nominations: dict[PodUID, Nomination] = {}
@@ -162,6 +164,7 @@ class Provisioner:
         view = await self._snapshots.take(self.nominations())
         plan = await self._planned(view.snapshot, len(waiting) + len(wanted))
         bought = await self._purchasing.write(plan.purchases, view.snapshot)
+        self._decisions.planned(view.snapshot, plan)  # strictly after the purchases, as in a replay
         targets = {**plan.placements, **bought}
         self._nominate({pod.uid: targets[pod.uid] for pod in waiting if pod.uid in targets})
         self._buffers.planned(plan, self._state.nodes.items)

@@ -11,15 +11,18 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodepool import HASH_VERSION, NodePool
+from autonodes.controllers.decisionlog import DecisionLog
 from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.freeze import Freeze
 from autonodes.core import labels
 from autonodes.core.model import InstanceType, PodUID, Purchase, Resources, Snapshot
+from autonodes.core.narration import Decision
 from autonodes.core.quantities import format_resources
 from autonodes.core.requirements import FIELD_NAME
 from autonodes.core.volumes import is_attachment
@@ -49,10 +52,11 @@ class Purchasing:
         state: ClusterState,
         freeze: Freeze,
         expectations: Expectations,
+        decisions: DecisionLog,
         names: random.Random,
     ) -> None:
         self._client, self._state, self._freeze = client, state, freeze
-        self._expectations, self._names = expectations, names
+        self._expectations, self._decisions, self._names = expectations, decisions, names
 
     async def write(self, purchases: tuple[Purchase, ...], snapshot: Snapshot) -> Mapping[PodUID, str]:
         """Write a claim for each purchase, as long as what was counted holds.
@@ -62,13 +66,14 @@ class Purchasing:
         gate = asyncio.Semaphore(_AT_ONCE)
         counted = {claim.name for claim in snapshot.claims}
 
-        async def one(purchase: Purchase) -> Mapping[PodUID, str]:
+        async def one(purchase: Purchase, decision: Decision) -> Mapping[PodUID, str]:
             async with gate:
-                name = await self._claim(purchase, snapshot, counted)
+                name = await self._claim(purchase, snapshot, counted, decision)
                 return dict.fromkeys(purchase.pods, name) if name else {}
 
         nominations: dict[PodUID, str] = {}
-        for outcome in await asyncio.gather(*map(one, purchases), return_exceptions=True):
+        writing = map(one, purchases, self._decisions.purchases(snapshot, purchases))
+        for outcome in await asyncio.gather(*writing, return_exceptions=True):
             if isinstance(outcome, ApiError):
                 log.warning("a NodeClaim could not be written: %s", outcome)
             elif isinstance(outcome, BaseException):
@@ -77,13 +82,14 @@ class Purchasing:
                 nominations.update(outcome)
         return nominations
 
-    async def _claim(self, purchase: Purchase, snapshot: Snapshot, counted: set[str]) -> str | None:
+    async def _claim(self, purchase: Purchase, snapshot: Snapshot, counted: set[str], decision: Decision) -> str | None:
         self._freeze.check()
         pool = self._state.nodepools.get(purchase.pool)
         if pool is None or not self._still_holds(pool, snapshot, counted):
             log.info("the plan for pool %s is out of date: it is made anew", purchase.pool)
             return None
-        name = await self._written(purchase, pool, snapshot.instance_types[pool.name], counted)
+        told = partial(self._decisions.buying, decision)
+        name = await self._written(purchase, pool, snapshot.instance_types[pool.name], counted, told)
         log.info("NodeClaim %s for %d pods, from $%.4f/h", name, len(purchase.pods), purchase.price)
         return name
 
@@ -93,14 +99,22 @@ class Purchasing:
         :return: its name
         :raises ApiError: it was not written, or that can't be known yet
         """
-        return await self._written(purchase, pool, instance_types, set())
+        told = partial(self._decisions.filling, pool.name)
+        return await self._written(purchase, pool, instance_types, set(), told)
 
     async def _written(
-        self, purchase: Purchase, pool: NodePool, instance_types: Iterable[InstanceType], counted: set[str]
+        self,
+        purchase: Purchase,
+        pool: NodePool,
+        instance_types: Iterable[InstanceType],
+        counted: set[str],
+        told: Callable[[str], None],
     ) -> str:
+        """:param told: of the name, strictly before the claim is there"""
         while True:
             name = self._name(pool.name)
             counted.add(name)
+            told(name)
             with contextlib.suppress(AlreadyExistsError):
                 await self._create(name, manifest(name, purchase, pool, instance_types))
                 return name

@@ -50,8 +50,7 @@ class GangRollback:
     async def _give_back(self, claim: NodeClaim, groups: frozenset[str]) -> None:
         listed = ", ".join(sorted(groups))
         log.warning("%s is given back: pod group %s can't be whole", claim.name, listed)
-        self._claims.report(claim, "PodGroupUnschedulable", f"Given back: pod group {listed} can't have all its nodes")
-        await self._claims.delete(claim)
+        await self._claims.end(claim, "PodGroupUnschedulable", f"pod group {listed} can't have all its nodes")
 
 
 def groups_of(claim: NodeClaim) -> frozenset[str]:

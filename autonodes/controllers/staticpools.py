@@ -135,6 +135,7 @@ class StaticPools:
                 continue
             log.info("NodeClaim %s is given back: its NodePool has more than %d", claim.name, replicas)
             self._claims.report(fresh, "DisruptionTerminating", "Disrupting NodeClaim: Overprovisioned")
+            self._claims.decisions.ending(fresh.name, "Overprovisioned", f"its NodePool has more than {replicas}")
             await self._delete(fresh)
 
     async def _delete(self, claim: NodeClaim) -> None:

@@ -23,11 +23,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from autonodes.core.budgets import DRIFTED, EMPTY, UNDERUTILIZED, allowances
-from autonodes.core.eligibility import Candidate, Eligibility, PodBudget
+from autonodes.core.eligibility import Candidate, Eligibility
 from autonodes.core.emptiness import Verdict, empty_nodes
 from autonodes.core.fleet import hourly_costs
 from autonodes.core.labels import CAPACITY_SPOT, CAPACITY_TYPE
 from autonodes.core.model import Plan, PodUID, Purchase, Snapshot
+from autonodes.core.podbudgets import DisruptionBudget
 from autonodes.core.replacing import SPOT_CHOICE, cheaper, with_spot_choice
 from autonodes.core.simulation import Simulation, owners
 from autonodes.core.staticpools import purchase, room
@@ -67,7 +68,7 @@ class Circumstances:
 
     pod_events: Mapping[str, float] = field(default_factory=dict)
     drifted: frozenset[str] = frozenset()
-    budgets: tuple[PodBudget, ...] = ()
+    budgets: tuple[DisruptionBudget, ...] = ()
     busy: frozenset[str] = frozenset()
 
 

@@ -13,35 +13,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from autonodes.core.disruptability import protected, protected_pod
 from autonodes.core.disruptioncost import disruption_cost
 from autonodes.core.emptiness import quiet_from
 from autonodes.core.labels import DO_NOT_DISRUPT
 from autonodes.core.model import Claim, Node, NodePool, Pod, Snapshot
+from autonodes.core.podbudgets import DisruptionBudget
 from autonodes.core.simulation import Simulation
 from autonodes.core.targets import is_initialized, pair
 
 WHEN_EMPTY = "WhenEmpty"
-
-
-class PodBudget(Protocol):
-    """A PodDisruptionBudget."""
-
-    @property
-    def namespace(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    def selects(self, pod: Pod) -> bool:
-        """Whether it guards the pod."""
-        ...
-
-    def blocks(self, pod: Pod) -> bool:
-        """Whether it would refuse an eviction of the pod now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +40,9 @@ class Candidate:
 
 
 class Eligibility:
-    def __init__(self, snapshot: Snapshot, simulation: Simulation, budgets: tuple[PodBudget, ...]) -> None:
+    def __init__(self, snapshot: Snapshot, simulation: Simulation, budgets: tuple[DisruptionBudget, ...]) -> None:
         self._now, self._simulation = snapshot.now, simulation
-        self._budgets: dict[str, list[PodBudget]] = defaultdict(list)
+        self._budgets: dict[str, list[DisruptionBudget]] = defaultdict(list)
         for budget in budgets:
             self._budgets[budget.namespace].append(budget)
         self._on_node: dict[str, list[Pod]] = defaultdict(list)

@@ -14,12 +14,13 @@ from typing import Final
 
 from autonodes.core.catalog import Row, build_catalog
 from autonodes.core.daemons import runs_on
-from autonodes.core.emptiness import Verdict, empty_nodes, holds
+from autonodes.core.disruption import decide
+from autonodes.core.emptiness import DELETING, holds
 from autonodes.core.errors import AutonodesError
 from autonodes.core.fleet import hourly_costs
 from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE, ZONE
 from autonodes.core.model import Claim, InstanceType, Node, NodePool, Plan, Pod, Purchase, Snapshot
-from autonodes.core.narration import sentence, why_bought
+from autonodes.core.narration import DELETE, KEEP, REPLACE, disrupted, sentence, why_bought
 from autonodes.core.planner import plan
 from autonodes.core.quantities import format_resource
 from autonodes.core.reasons import LIMIT_EXCEEDED
@@ -292,14 +293,19 @@ def _of_machine(subject: str, recording: Recording, claim: Claim, node: Node | N
     if holding:
         listed = tuple(_holder(pod) for pod in sorted(holding, key=lambda pod: pod.key))
         sections.append(Section(f"Pods that keep it ({len(listed)})", listed))
-    verdict = _verdict(recording, node)
-    because = f"it can be given back: {verdict.text}" if verdict.removable else f"it is kept: {verdict.text}"
-    return Explanation(subject, verdict.code, because, tuple(sections))
+    return Explanation(subject, *_fate(recording, node), tuple(sections))
 
 
-def _verdict(recording: Recording, node: Node) -> Verdict:
-    found = empty_nodes(recording.snapshot, recording.pod_events)
-    return next(each for each in found if each.node == node.name)
+_FATES: Final = {KEEP: "it is kept", DELETE: "it can be given back", REPLACE: "it can be replaced"}
+
+
+def _fate(recording: Recording, node: Node) -> tuple[str, str]:
+    """What the controller would decide about it: state and reason."""
+    decided = disrupted(recording.snapshot, decide(recording.snapshot, recording.facts), 0.0)
+    made = next((each for each in decided if node.name in each.who), None)
+    return (
+        (str(made.what["code"]), f"{_FATES[made.decision]}: {made.why}") if made else (DELETING, "it is being deleted")
+    )
 
 
 def _progress(claim: Claim) -> tuple[str, str]:

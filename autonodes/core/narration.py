@@ -13,8 +13,12 @@ decision      who                   what                                        
 ``place``     pods                  node (or the claim in flight)                  there is room
 ``leave``     pods of one reason    reasons: pool, code and text of each           the same in one sentence
 ``keep``      a node                code                                           the first thing that keeps it
-``delete``    a node                code                                           since when nothing runs on it
+``delete``    nodes                 code                                           what makes it right
+``replace``   nodes                 code, by: as for ``buy``                       what it saves
 ============  ====================  =============================================  ================================
+
+The controller adds what no plan knows before (see `autonodes.controllers.decisionlog`): ``launch``, ``refuse``, and
+``delete`` for other reasons.
 
 Costs are dollars an hour of all nodes and claims whose price is known, as if the decisions were carried out in the
 order of the log.
@@ -29,7 +33,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from autonodes.core.emptiness import Verdict
+from autonodes.core import disruption
+from autonodes.core.budgets import DRIFTED, EMPTY
+from autonodes.core.emptiness import DELETING
 from autonodes.core.fleet import hourly_costs
 from autonodes.core.model import Plan, PodUID, Purchase, Reason, Snapshot
 
@@ -38,6 +44,9 @@ PLACE: Final = "place"
 LEAVE: Final = "leave"
 KEEP: Final = "keep"
 DELETE: Final = "delete"
+REPLACE: Final = "replace"
+LAUNCH: Final = "launch"
+REFUSE: Final = "refuse"
 
 _DIGITS: Final = 6
 """Of a price's fraction in the log."""
@@ -71,26 +80,77 @@ class Decision:
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
 
 
-def narrate(snapshot: Snapshot, plan: Plan, verdicts: Iterable[Verdict] = ()) -> Iterator[Decision]:
-    """:param verdicts: of `autonodes.core.emptiness` on the same snapshot"""
-    costs = hourly_costs(snapshot)
-    total = math.fsum(costs.values())
+def narrate(snapshot: Snapshot, plan: Plan, disruption: disruption.Decision | None = None) -> Iterator[Decision]:
+    """:param disruption: what was decided about the nodes on the same snapshot"""
+    total = math.fsum(hourly_costs(snapshot).values())
+    for decision in (*buys(snapshot, plan.purchases, total), *told(snapshot, plan, total)):
+        yield decision
+        total = decision.cost_after
+    if disruption is not None:
+        yield from disrupted(snapshot, disruption, total)
+
+
+def buys(snapshot: Snapshot, purchases: Iterable[Purchase], total: float) -> Iterator[Decision]:
+    """One for each purchase, in their order.
+
+    :param total: dollars an hour of all nodes before the first
+    """
     names = {pod.uid: pod.key for pod in snapshot.pods}
-    for purchase in plan.purchases:
+    for purchase in purchases:
         who = tuple(names[uid] for uid in purchase.pods)
         yield Decision(BUY, who, _bought(purchase), why_bought(purchase), total, total + purchase.price)
         total += purchase.price
+
+
+def told(snapshot: Snapshot, plan: Plan, total: float) -> Iterator[Decision]:
+    """What becomes of the pods that nothing is bought for."""
+    names = {pod.uid: pod.key for pod in snapshot.pods}
     for target, pods in _by_target(plan.placements).items():
         who = tuple(names[uid] for uid in pods)
         yield Decision(PLACE, who, {"node": target}, "there is room for them", total, total)
     for reasons, pods in by_reasons(plan.unplaced).items():
         who = tuple(names[uid] for uid in pods)
         yield Decision(LEAVE, who, {"reasons": [_reason(each) for each in reasons]}, sentence(reasons), total, total)
-    for verdict in verdicts:
-        after = total - costs.get(verdict.node, 0.0) if verdict.removable else total
-        kind = DELETE if verdict.removable else KEEP
-        yield Decision(kind, (verdict.node,), {"code": verdict.code}, verdict.text, total, after)
+
+
+def disrupted(snapshot: Snapshot, decision: disruption.Decision, total: float) -> Iterator[Decision]:
+    """What becomes of the nodes: first the commands, then what is kept."""
+    for made in commanded(snapshot, decision, total):
+        yield made
+        total = made.cost_after
+    yield from kept(decision, total)
+
+
+def commanded(snapshot: Snapshot, decision: disruption.Decision, total: float) -> Iterator[Decision]:
+    """One for each command."""
+    empty = {each.node: each.text for each in decision.verdicts if each.removable}
+    for command in decision.commands:
+        after = total - command.saved
+        what: dict[str, object] = {"code": command.reason}
+        if command.replacements:
+            what["by"] = [_bought(purchase) for purchase in command.replacements]
+        kind = REPLACE if command.replacements else DELETE
+        yield Decision(kind, command.candidates, what, _why_disrupted(command, empty), total, after)
         total = after
+
+
+def kept(decision: disruption.Decision, total: float) -> Iterator[Decision]:
+    """One for each node that no command takes, and that does not go already."""
+    going = {name for command in decision.commands for name in command.candidates}
+    for verdict in decision.verdicts:
+        if verdict.node not in going and verdict.code != DELETING:
+            blocked = decision.blocked.get(verdict.node)
+            why = f"{verdict.text}; {blocked}" if blocked else verdict.text
+            yield Decision(KEEP, (verdict.node,), {"code": verdict.code}, why, total, total)
+
+
+def _why_disrupted(command: disruption.Command, empty: Mapping[str, str]) -> str:
+    if command.reason == EMPTY:
+        return "; ".join(empty[name] for name in command.candidates if name in empty)
+    if command.reason == DRIFTED:
+        return "what its NodePool or node class would buy now is another"
+    where = "on cheaper nodes" if command.replacements else "on nodes that are there"
+    return f"what runs there has a place {where}, which saves ${command.saved:.4f}/h"
 
 
 def runner_up(purchase: Purchase) -> tuple[str, str, str, float] | None:

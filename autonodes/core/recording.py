@@ -17,8 +17,10 @@ from typing import Any, Final
 
 import msgspec
 
+from autonodes.core.disruption import Circumstances
 from autonodes.core.errors import ConfigError
 from autonodes.core.model import InstanceType, Snapshot
+from autonodes.core.podbudgets import DisruptionBudget
 from autonodes.core.requirements import Requirement, Requirements
 
 KIND: Final = "autonodes.io/snapshot"
@@ -33,12 +35,12 @@ _CATALOGUES: Final = "instance_types"
 class Recording:
     """All that decisions are made on.
 
-    :param pod_events: node name → when a pod last came to it or left it, in seconds since the epoch
+    :param facts: what decisions about nodes need to know beside the snapshot
     :param left_out: pool → why nothing could be bought from it at that moment
     """
 
     snapshot: Snapshot
-    pod_events: Mapping[str, float] = field(default_factory=dict)
+    facts: Circumstances = field(default_factory=Circumstances)
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -55,7 +57,10 @@ def encode(recording: Recording) -> bytes:
     content.pop(_CATALOGUES)
     document = _Document(
         format=FORMAT,
-        pod_events=dict(recording.pod_events),
+        pod_events=dict(recording.facts.pod_events),
+        drifted=sorted(recording.facts.drifted),
+        busy=sorted(recording.facts.busy),
+        budgets=_plain(recording.facts.budgets),
         left_out=dict(recording.left_out),
         catalogues=_plain(catalogues),
         sells=sells,
@@ -77,13 +82,18 @@ def decode(text: bytes, *, source: str = "snapshot") -> Recording:
     try:
         catalogues = msgspec.convert(document.catalogues, tuple[tuple[InstanceType, ...], ...], dec_hook=_requirements)
         types = {pool: catalogues[place] for pool, place in document.sells.items()}
+        budgets = msgspec.convert(document.budgets, tuple[DisruptionBudget, ...], dec_hook=_requirements)
         _known(document.snapshot, Snapshot, source)
         snapshot = msgspec.convert({**document.snapshot, _CATALOGUES: {}}, Snapshot, dec_hook=_requirements)
     except (msgspec.ValidationError, IndexError) as error:
         raise ConfigError(source, None, f"is damaged: {error}") from error
-    return Recording(
-        snapshot=replace(snapshot, instance_types=types), pod_events=document.pod_events, left_out=document.left_out
+    facts = Circumstances(
+        pod_events=document.pod_events,
+        drifted=frozenset(document.drifted),
+        busy=frozenset(document.busy),
+        budgets=budgets,
     )
+    return Recording(snapshot=replace(snapshot, instance_types=types), facts=facts, left_out=document.left_out)
 
 
 class _Document(msgspec.Struct, kw_only=True, tag_field="kind", tag=KIND, rename="camel"):
@@ -93,6 +103,9 @@ class _Document(msgspec.Struct, kw_only=True, tag_field="kind", tag=KIND, rename
     catalogues: list[Any]
     sells: dict[str, int]
     snapshot: dict[str, Any]
+    drifted: list[str] = []
+    busy: list[str] = []
+    budgets: list[Any] = []
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from autonodes.api.nodeoverlay import NodeOverlay
 from autonodes.api.nodepool import NodePool
 from autonodes.core.clock import Clock
 from autonodes.core.model import DaemonSet, Node, Pod
-from autonodes.kube.budgets import DisruptionBudget
+from autonodes.core.podbudgets import DisruptionBudget
 from autonodes.kube.cache import SILENCE, Cache, Change
 from autonodes.kube.client import KubeClient
 from autonodes.kube.decoding import decode_budget, decode_daemonset, decode_namespace, decode_node, decode_pod

@@ -23,13 +23,13 @@ import msgspec
 
 from autonodes.core.errors import ConfigError
 from autonodes.core.model import DaemonSet, HostPort, Node, NodeCondition, Pod, PodUID, Resources, Taint, Toleration
+from autonodes.core.podbudgets import DisruptionBudget
 from autonodes.core.podrequests import Container, pod_requests
 from autonodes.core.quantities import parse_resources
 from autonodes.core.requirements import Requirements, required_terms
 from autonodes.core.resources import greatest
 from autonodes.core.storage import PodVolume
 from autonodes.kube import wire
-from autonodes.kube.budgets import DisruptionBudget
 from autonodes.kube.interning import Interner
 from autonodes.kube.podterms import NO_TERMS, PodTerms, label_selector, pod_terms
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,27 @@ def test_what_is_recorded_gives_the_same_decisions_again(cluster: Cluster, tmp_p
     assert decisions[0]["why"] == told
 
 
+def test_a_controller_decides_byte_for_byte_as_a_replay_of_its_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    """One that has just started, so that everything is new to it."""
+    path, log = tmp_path / "snapshot.json.gz", cluster.home / cluster.name / "decisions.jsonl"
+    (node,) = cluster.nodes()
+    bought = json.loads(log.read_text().splitlines()[0])
+    assert (bought["decision"], bought["nodeClaim"], bought["who"]) == ("buy", node, ["default/web"])
+    assert bought["costBefore"] == 0
+    cluster.kubectl("annotate", "node", node, "karpenter.sh/do-not-disrupt=true")  # no reason that changes with time
+    done = cluster.autonodes("record", "--name", cluster.name, "-o", str(path))
+    assert done.returncode == 0, done.stderr
+    seen = len(log.read_text().splitlines())
+    processes = json.loads(cluster.autonodes("status", "--name", cluster.name, "-o", "json").stdout)["processes"]
+    os.kill(next(each["pid"] for each in processes if each["name"] == "controller"), signal.SIGTERM)
+    wait_for("both are decided anew", lambda: len(log.read_text().splitlines()) >= seen + 2, cluster=cluster)
+    replayed = cluster.autonodes("replay", str(path)).stdout.splitlines()
+    anew = ["{" + line[line.index('"decision":') :] for line in log.read_text().splitlines()[seen:]]
+    assert sorted(anew) == sorted(replayed)
+    assert cluster.autonodes("replay", str(path), "--against", str(log)).returncode == 0
+    cluster.kubectl("annotate", "node", node, "karpenter.sh/do-not-disrupt-")
+
+
 def test_pods_and_nodes_of_a_running_cluster_are_explained(cluster: Cluster) -> None:
     named = ("--name", cluster.name)
     huge = cluster.autonodes("explain", "pod", "huge", *named)
@@ -82,3 +105,8 @@ def test_a_node_that_went_away_is_explained_by_its_last_words(cluster: Cluster) 
     assert gone.returncode == 0, gone.stderr
     assert f"nodeclaim {node}: Gone" in gone.stdout
     assert "DisruptionTerminating: Disrupting NodeClaim: Empty" in gone.stdout
+    first, *_, last = gone.stdout.partition("Decisions\n")[2].partition("\n\n")[0].splitlines()
+    assert f"buy {node} " in first
+    assert f"delete {node}" in last or "delete Empty" in last
+    was = cluster.autonodes("explain", "pod", "web", "--name", cluster.name)
+    assert f"buy {node} " in was.stdout

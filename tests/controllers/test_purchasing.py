@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from autonodes.api.nodeclaim import NodeClaim
+from autonodes.controllers.decisionlog import DecisionLog
 from autonodes.controllers.purchasing import Purchasing, manifest
 from autonodes.core.model import Purchase, Snapshot
 from autonodes.core.money import COST
 from autonodes.core.requirements import Requirement, Requirements
 from autonodes.verify.cloud import SIZES
+from clock import VirtualClock
 from controllers.claimbook import pool
 
 GIB = 2**30
@@ -91,8 +93,10 @@ async def test_a_claim_that_the_plan_did_not_count_stops_it(
     """One of the same pool, always; of any pool if the whole cluster has a limit."""
     come = {"new": SimpleNamespace(name="new", pool=claim_of)} if claim_of else {}
     state = SimpleNamespace(nodepools={"default": pool()}, nodeclaims=SimpleNamespace(items=come))
+    lines: list[str] = []
     client, nothing = Written(), SimpleNamespace(check=lambda: None, expect=lambda name: None)
-    purchasing = Purchasing(client, state, nothing, nothing, random.Random(1))  # noqa: S311 -- names, not secrets
+    decisions = DecisionLog(lines.append, VirtualClock())
+    purchasing = Purchasing(client, state, nothing, nothing, decisions, random.Random(1))  # noqa: S311 -- names
     planned = Snapshot(
         now=0.0,
         pods=(),

@@ -100,7 +100,8 @@ def test_a_node_says_what_it_was_bought_for_and_why_no_cheaper_type_was() -> Non
     behind = claim("n1", node_name="n1", initialized=True, requirements=decided, requests={"cpu": 4000, "pods": 1})
     of = recorded(snapshot([running("b", "n1", cpu=4)], types=[SMALL, LARGE], nodes=[mine], claims=[behind]))
     found = explain_node(of, "n1")
-    assert (found.state, found.because) == ("InUse", "it is kept: 1 pod on it: default/b")
+    why = "it is kept: 1 pod on it: default/b; its pods would cost as much elsewhere"
+    assert (found.state, found.because) == ("InUse", why)
     assert {section.title: section.lines for section in found.sections} == {
         "What it is": ("large in z1, on-demand, of NodePool default", "$0.4000 an hour"),
         "Why it was bought": ("for pods and daemons that request cpu 4, pods 1",),

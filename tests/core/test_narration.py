@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from autonodes.core.emptiness import empty_nodes
+from autonodes.core.disruption import Circumstances, decide
 from autonodes.core.fleet import hourly_costs
 from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE
 from autonodes.core.model import Snapshot
@@ -16,7 +16,7 @@ LABELS = {INSTANCE_TYPE: "small", CAPACITY_TYPE: "on-demand"}
 
 
 def lines(of: Snapshot) -> list[dict[str, object]]:
-    return [json.loads(decision.line()) for decision in narrate(of, plan(of), empty_nodes(of, {}))]
+    return [json.loads(decision.line()) for decision in narrate(of, plan(of), decide(of, Circumstances()))]
 
 
 def test_a_purchase_says_for_whom_what_why_and_what_it_costs() -> None:

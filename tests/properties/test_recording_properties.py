@@ -3,11 +3,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autonodes.core.emptiness import empty_nodes
+from autonodes.core.disruption import Circumstances, decide
 from autonodes.core.model import Snapshot
 from autonodes.core.narration import narrate
 from autonodes.core.planner import plan
+from autonodes.core.podbudgets import DisruptionBudget
 from autonodes.core.recording import Recording, decode, encode
+from autonodes.core.requirements import Requirements
 from properties.snapshot_strategies import snapshots
 
 
@@ -15,13 +17,19 @@ from properties.snapshot_strategies import snapshots
 def recordings(draw: st.DrawFn) -> Recording:
     snapshot = draw(snapshots())
     events = {node.name: draw(st.floats(0, snapshot.now)) for node in snapshot.nodes}
-    return Recording(snapshot=snapshot, pod_events=events, left_out=draw(st.sampled_from([{}, {"gpu": "no answer"}])))
+    claims = [claim.name for claim in snapshot.claims]
+    some = st.frozensets(st.sampled_from(claims)) if claims else st.just(frozenset())
+    guard = DisruptionBudget(namespace="default", name="guard", selector=Requirements.from_labels({"app": "a"}))
+    facts = Circumstances(
+        pod_events=events, drifted=draw(some), busy=draw(some), budgets=draw(st.sampled_from([(), (guard,)]))
+    )
+    return Recording(snapshot=snapshot, facts=facts, left_out=draw(st.sampled_from([{}, {"gpu": "no answer"}])))
 
 
 def log(recording: Recording) -> list[str]:
     snapshot: Snapshot = recording.snapshot
-    verdicts = empty_nodes(snapshot, recording.pod_events)
-    return [decision.line() for decision in narrate(snapshot, plan(snapshot), verdicts)]
+    decided = decide(snapshot, recording.facts)
+    return [decision.line() for decision in narrate(snapshot, plan(snapshot), decided)]
 
 
 @settings(max_examples=60)
