@@ -170,7 +170,12 @@ class Program:
                     clock,
                     at_once=settings.launches_at_once,
                 ),
-                Gated(Registration(claims, client, self.state, context.joiner, health, self._may_open), gate),
+                Gated(
+                    Registration(
+                        claims, client, self.state, context.joiner, health, lambda node: self._nominating.may_open(node)
+                    ),
+                    gate,
+                ),
                 Gated(Initialization(claims, client, self.state), gate),
             ),
             liveness=Liveness(claims, self.state, health, availability, self._preserving, clock, settings.deadlines),
@@ -304,9 +309,6 @@ class Program:
         self.nodeoverlays.changed()
         self.drifting.changed()
         self.provisioner.trigger()
-
-    def _may_open(self, node: Node) -> bool:
-        return self._nominating.may_open(node)
 
     async def _claim_exists(self, name: str) -> bool:
         try:
