@@ -170,12 +170,7 @@ class Program:
                     clock,
                     at_once=settings.launches_at_once,
                 ),
-                Gated(
-                    Registration(
-                        claims, client, self.state, context.joiner, health, lambda node: self._nominating.may_open(node)
-                    ),
-                    gate,
-                ),
+                Gated(Registration(claims, client, self.state, context.joiner, health, self._may_open), gate),
                 Gated(Initialization(claims, client, self.state), gate),
             ),
             liveness=Liveness(claims, self.state, health, availability, self._preserving, clock, settings.deadlines),
@@ -228,12 +223,7 @@ class Program:
             self.state, snapshots, purchasing, expectations, claims, providers, freeze, clock
         )
         self._nominating = Nominating(
-            client,
-            self.state,
-            self.provisioner.nominations,
-            self.provisioner.promised,
-            self._life_wakeups.wake,
-            clock,
+            client, self.state, self.provisioner.nominations, self.provisioner.promised, self._life_wakeups.wake, clock
         )
         self.pod_events = PodEvents(client, self.state, clock)
         self.consolidatability = Consolidatability(self.state, claims, self.pod_events, clock)
@@ -309,6 +299,9 @@ class Program:
         self.nodeoverlays.changed()
         self.drifting.changed()
         self.provisioner.trigger()
+
+    def _may_open(self, node: Node) -> bool:
+        return self._nominating.may_open(node)
 
     async def _claim_exists(self, name: str) -> bool:
         try:
