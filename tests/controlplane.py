@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,17 @@ class RunningControlPlane:
         if done.returncode:
             raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
+
+    def until_kinds_are_served(self, *, seconds: float = 60.0) -> None:
+        """Wait until all custom resources are; ``kubectl wait`` fails on one that has no conditions yet."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = json.loads(self.kubectl("get", "crd", "-o", "json"))["items"]
+            conditions = [each.get("status", {}).get("conditions") or () for each in found]
+            if all(any((c["type"], c["status"]) == ("Established", "True") for c in of_one) for of_one in conditions):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"not served after {seconds:.0f} s: {[each['metadata']['name'] for each in found]}")
 
 
 @functools.cache

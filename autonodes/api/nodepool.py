@@ -53,6 +53,7 @@ HASH_VERSION: Final = "autonodes.io/v1"
 VALIDATION_SUCCEEDED: Final = "ValidationSucceeded"
 NODE_CLASS_READY: Final = "NodeClassReady"
 NODE_REGISTRATION_HEALTHY: Final = "NodeRegistrationHealthy"
+NODES_USABLE: Final = "NodesUsable"
 READY_DEPENDENTS: Final = (VALIDATION_SUCCEEDED, NODE_CLASS_READY)
 """The conditions that add up to a pool's ``Ready``."""
 

@@ -21,6 +21,7 @@ from autonodes.controllers.podevents import PodEvents
 from autonodes.controllers.providers import Providers
 from autonodes.controllers.replacements import underway
 from autonodes.controllers.roomkeeping import RoomKeeping
+from autonodes.controllers.runaway import Runaway
 from autonodes.controllers.snapshots import Snapshots
 from autonodes.core.availability import Availability
 from autonodes.core.clock import Clock
@@ -54,7 +55,17 @@ async def look(
     overlays = NodeOverlays(client, state, sources, clock)
     buffers = RoomKeeping(client, state, clock)
     freeze = Freeze(state, clock, lambda: True)
-    snapshots = Snapshots(state, sources, overlays, buffers, freeze, clock, availability=Availability(), limits=limits)
+    snapshots = Snapshots(
+        state,
+        sources,
+        overlays,
+        buffers,
+        freeze,
+        clock,
+        availability=Availability(),
+        runaway=Runaway(state, clock),
+        limits=limits,
+    )
     async with _filled(state, classes, clock, patience):
         await buffers.look_once()
         view = await snapshots.take(_promises(state))

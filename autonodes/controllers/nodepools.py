@@ -1,7 +1,8 @@
 """NodePools: the template's hash as an annotation, and a status that says whether a pool can be used and what it has.
 
 ``Ready`` is the sum of ValidationSucceeded and NodeClassReady; pods buy only from a pool that is ready.
-NodeRegistrationHealthy warns. Changes that come in a flood (pods of a large batch become nodes) are one write a second.
+NodeRegistrationHealthy warns; NodesUsable says when a pool stops buying because its new nodes are of no use (see
+`runaway`). Changes that come in a flood (pods of a large batch become nodes) are one write a second.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from autonodes.api.nodepool import (
     HASH_VERSION,
     NODE_CLASS_READY,
     NODE_REGISTRATION_HEALTHY,
+    NODES_USABLE,
     READY_DEPENDENTS,
     VALIDATION_SUCCEEDED,
     NodePool,
@@ -21,10 +23,11 @@ from autonodes.api.nodepool import (
 from autonodes.controllers.claims import deleted_at
 from autonodes.controllers.providers import GROUP, Providers
 from autonodes.controllers.registrationhealth import RegistrationHealth
+from autonodes.controllers.runaway import Runaway
+from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.workqueue import WorkQueue
-from autonodes.core import labels
+from autonodes.core import deadlines, labels, purchaserate
 from autonodes.core.clock import Clock
-from autonodes.core.deadlines import Deadlines, of_pool
 from autonodes.core.errors import ConfigError
 from autonodes.core.model import Node
 from autonodes.core.quantities import format_resources, parse_resources
@@ -47,12 +50,14 @@ class NodePools:
         state: ClusterState,
         providers: Providers,
         health: RegistrationHealth,
-        deadlines: Deadlines,
+        runaway: Runaway,
+        settings: ControllerSettings,
         clock: Clock,
     ) -> None:
         self._client, self._state, self._providers, self._clock = client, state, providers, clock
-        self._health, self._deadlines = health, deadlines
-        health.changed = self.changed
+        self._health, self._settings = health, settings
+        self._runaway = runaway
+        health.changed = runaway.changed = self.changed
         self._queue = WorkQueue("NodePool", self._look, clock)
 
     def subscribe(self) -> None:
@@ -112,9 +117,10 @@ class NodePools:
         now, generation = self._clock.now(), pool.metadata.generation
         conditions = pool.status.conditions
         verdicts = {
-            VALIDATION_SUCCEEDED: _validation(pool, self._deadlines),
+            VALIDATION_SUCCEEDED: _validation(pool, self._settings),
             NODE_CLASS_READY: self._node_class(pool),
             NODE_REGISTRATION_HEALTHY: self._registration(pool),
+            **self._usable(pool),
         }
         for type_, (status, reason, message) in verdicts.items():
             conditions = set_condition(
@@ -143,6 +149,13 @@ class NodePools:
             return "Unknown", "AwaitingReconciliation", "no machine was launched since the pool changed"
         return known.status, known.reason, known.message
 
+    def _usable(self, pool: NodePool) -> dict[str, tuple[ConditionStatus, str, str]]:
+        """Nothing, as long as its new nodes could be used; it says so afterwards."""
+        if (why := self._runaway.stopped.get(pool.name)) is not None:
+            return {NODES_USABLE: ("False", "PurchasesStopped", why)}
+        known = find_condition(pool.status.conditions, NODES_USABLE)
+        return {} if known is None else {NODES_USABLE: ("True", "", "")}
+
     def _count(self, name: str) -> tuple[int, Resources]:
         """The pool's nodes, those on their way included, and what they have together."""
         claims = [claim for claim in self._state.nodeclaims.items.values() if claim.pool == name]
@@ -168,8 +181,12 @@ class NodePools:
         await self._client.merge_patch(NODEPOOLS, pool.name, patch, subresource="status")
 
 
-def _validation(pool: NodePool, deadlines: Deadlines) -> tuple[ConditionStatus, str, str]:
-    _, faults = of_pool(pool.metadata.annotations, deadlines)
+def _validation(pool: NodePool, settings: ControllerSettings) -> tuple[ConditionStatus, str, str]:
+    annotations = pool.metadata.annotations
+    faults = (
+        *deadlines.of_pool(annotations, settings.deadlines)[1],
+        *purchaserate.of_pool(annotations, settings.purchase_rate)[1],
+    )
     try:
         pool.to_model()
     except ConfigError as error:

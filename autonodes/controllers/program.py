@@ -48,12 +48,14 @@ from autonodes.controllers.podevents import PodEvents
 from autonodes.controllers.preserving import Preserving
 from autonodes.controllers.providers import Providers
 from autonodes.controllers.provisioning import Provisioner
+from autonodes.controllers.purchaserates import PurchaseRates
 from autonodes.controllers.purchasing import Purchasing
 from autonodes.controllers.registration import Registration
 from autonodes.controllers.registrationhealth import RegistrationHealth
 from autonodes.controllers.repair import Repair
 from autonodes.controllers.rollback import GangRollback
 from autonodes.controllers.roomkeeping import RoomKeeping
+from autonodes.controllers.runaway import Runaway
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots
 from autonodes.controllers.staticpools import StaticPools
@@ -194,6 +196,7 @@ class Program:
         self.lives = Lives(lifecycle.live, termination.run, self._life_wakeups)
 
         self.buffers = RoomKeeping(client, self.state, clock)
+        runaway = Runaway(self.state, clock, patience=settings.spoiled_after)
         snapshots = Snapshots(
             self.state,
             providers,
@@ -202,10 +205,12 @@ class Program:
             freeze,
             clock,
             availability=availability,
+            runaway=runaway,
             limits=settings.limits,
         )
         expectations = Expectations(self._claim_exists, clock, patience=settings.cache_wait)
-        purchasing = Purchasing(client, self.state, freeze, expectations, decisions, random.SystemRandom())
+        rates = PurchaseRates(self.state, clock, settings.purchase_rate)
+        purchasing = Purchasing(client, self.state, freeze, expectations, decisions, rates, random.SystemRandom())
         self.provisioner = Provisioner(
             self.state,
             snapshots,
@@ -246,7 +251,7 @@ class Program:
         self.collection = GarbageCollection(
             client, self.state, claims, nodes, providers, clock=clock, settings=settings
         )
-        self.nodepools = NodePools(client, self.state, providers, health, settings.deadlines, clock)
+        self.nodepools = NodePools(client, self.state, providers, health, runaway, settings, clock)
         self.nodeclasses = NodeClasses(client, providers, clock)
         self._witness = Witness(self.state, self.lives, clock, settings)
         self._operator = Operator(

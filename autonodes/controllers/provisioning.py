@@ -170,9 +170,14 @@ class Provisioner:
         self._buffers.planned(plan, self._state.nodes.items)
         await self._rollback.run(plan)
         self._tell(waiting, plan, bought, view)
-        if len(bought) < sum(len(purchase.pods) for purchase in plan.purchases):
+        if any(each not in bought for each in self._to_be_bought(plan)):
             self._batcher.trigger()
         return plan
+
+    def _to_be_bought(self, plan: Plan) -> list[PodUID]:
+        """Pods of purchases that could be made at once."""
+        held_back = self._purchasing.held_back
+        return [uid for purchase in plan.purchases if purchase.pool not in held_back for uid in purchase.pods]
 
     async def _planned(self, snapshot: Snapshot, pods: int) -> Plan:
         patient = any(pool.planning_deadline for pool in snapshot.pools)
@@ -203,6 +208,12 @@ class Provisioner:
         self._told = {uid: text for uid, text in self._told.items() if uid in waiting}
 
     def _tell(self, waiting: Iterable[Pod], plan: Plan, bought: Mapping[PodUID, str], view: View) -> None:
+        held_back = {
+            uid: text
+            for purchase in plan.purchases
+            if (text := self._purchasing.held_back.get(purchase.pool)) is not None
+            for uid in purchase.pods
+        }
         for pod in waiting:
             if (target := bought.get(pod.uid) or plan.placements.get(pod.uid)) is not None:
                 kind = "node" if target in self._state.nodes.items else "nodeclaim"
@@ -211,6 +222,8 @@ class Provisioner:
                 listed = [f"{reason.pool}: {reason.text}" if reason.pool else reason.text for reason in reasons]
                 left_out = [f"{pool}: {why}" for pool, why in sorted(view.left_out.items())]
                 self._say(pod, "Warning", "FailedScheduling", "; ".join([*listed, *left_out]))
+            elif pod.uid in held_back:
+                self._say(pod, "Warning", "FailedScheduling", held_back[pod.uid])
 
     def _say(self, pod: Pod, type_: Any, reason: str, message: str) -> None:
         if self._told.get(pod.uid) != message:

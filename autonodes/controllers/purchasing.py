@@ -20,6 +20,7 @@ from autonodes.api.nodepool import HASH_VERSION, NodePool
 from autonodes.controllers.decisionlog import DecisionLog
 from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.freeze import Freeze
+from autonodes.controllers.purchaserates import PurchaseRateError, PurchaseRates
 from autonodes.core import labels
 from autonodes.core.model import InstanceType, PodUID, Purchase, Resources, Snapshot
 from autonodes.core.narration import Decision
@@ -53,10 +54,13 @@ class Purchasing:
         freeze: Freeze,
         expectations: Expectations,
         decisions: DecisionLog,
+        rates: PurchaseRates,
         names: random.Random,
     ) -> None:
-        self._client, self._state, self._freeze = client, state, freeze
+        self._client, self._state, self._freeze, self._rates = client, state, freeze, rates
         self._expectations, self._decisions, self._names = expectations, decisions, names
+        self.held_back: dict[str, str] = {}
+        """Pool → why not all of what was last asked for was written."""
 
     async def write(self, purchases: tuple[Purchase, ...], snapshot: Snapshot) -> Mapping[PodUID, str]:
         """Write a claim for each purchase, as long as what was counted holds.
@@ -72,9 +76,12 @@ class Purchasing:
                 return dict.fromkeys(purchase.pods, name) if name else {}
 
         nominations: dict[PodUID, str] = {}
+        self.held_back = {}
         writing = map(one, purchases, self._decisions.purchases(snapshot, purchases))
         for outcome in await asyncio.gather(*writing, return_exceptions=True):
-            if isinstance(outcome, ApiError):
+            if isinstance(outcome, PurchaseRateError):
+                self.held_back[outcome.pool] = str(outcome)
+            elif isinstance(outcome, ApiError):
                 log.warning("a NodeClaim could not be written: %s", outcome)
             elif isinstance(outcome, BaseException):
                 raise outcome
@@ -88,6 +95,7 @@ class Purchasing:
         if pool is None or not self._still_holds(pool, snapshot, counted):
             log.info("the plan for pool %s is out of date: it is made anew", purchase.pool)
             return None
+        self._rates.take(pool)
         told = partial(self._decisions.buying, decision)
         name = await self._written(purchase, pool, snapshot.instance_types[pool.name], counted, told)
         log.info("NodeClaim %s for %d pods, from $%.4f/h", name, len(purchase.pods), purchase.price)
@@ -97,8 +105,10 @@ class Purchasing:
         """Write a claim that no plan has counted: of a static pool.
 
         :return: its name
+        :raises PurchaseRateError: not now
         :raises ApiError: it was not written, or that can't be known yet
         """
+        self._rates.take(pool)
         told = partial(self._decisions.filling, pool.name)
         return await self._written(purchase, pool, instance_types, set(), told)
 

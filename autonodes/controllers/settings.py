@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autonodes.core.deadlines import Deadlines
+from autonodes.core.purchaserate import PurchaseRate
 from autonodes.kube.leases import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD
 
 
@@ -29,6 +30,10 @@ class ControllerSettings:
     :param offering_rest: an offering that a launch was refused is left alone for so long at first, and twice as long
         each time it is refused again: long enough not to ask in vain all the time, short enough for pods to wait
     :param offering_rest_max: the longest such rest
+    :param purchase_burst: claims that a pool may write at once: more than people buy on purpose
+    :param purchases_per_minute: claims that it may write a minute after that: what a defect can cost
+    :param spoiled_after: a new node that somebody else makes useless tells against its pool after so long: taints that
+        are forgotten in ``startupTaints`` are mostly taken off sooner
     :param collection_interval: between two rounds of garbage collection
     :param collection_grace: a younger machine without a claim is left alone: the claim may be on its way
     :param disruption_interval: between two looks at nodes that may be empty, drifted or badly used, when nothing asks
@@ -68,6 +73,9 @@ class ControllerSettings:
     initialization_deadline: float = 900.0
     offering_rest: float = 30.0
     offering_rest_max: float = 1800.0
+    purchase_burst: int = 1000
+    purchases_per_minute: int = 120
+    spoiled_after: float = 30.0
     collection_interval: float = 120.0
     collection_grace: float = 30.0
     disruption_interval: float = 10.0
@@ -93,6 +101,11 @@ class ControllerSettings:
     launches_at_once: int = 50
     looks_at_once: int = 16
     limits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def purchase_rate(self) -> PurchaseRate:
+        """Of a pool that says nothing else."""
+        return PurchaseRate(burst=self.purchase_burst, per_minute=self.purchases_per_minute)
 
     @property
     def deadlines(self) -> Deadlines:

@@ -14,8 +14,9 @@ from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.providers import NodeClassRef, Providers
 from autonodes.controllers.roomkeeping import RoomKeeping
+from autonodes.controllers.runaway import Runaway
 from autonodes.core import model
-from autonodes.core.availability import Availability
+from autonodes.core.availability import Availability, withheld
 from autonodes.core.clock import Clock
 from autonodes.core.displacement import with_displaced
 from autonodes.core.errors import AutonodesError, ConfigError
@@ -45,6 +46,7 @@ class View:
 
 class Snapshots:
     """:param availability: which offerings are left alone for a while
+    :param runaway: which pools must not buy now
     :param limits: of all pools together
     """
 
@@ -58,11 +60,12 @@ class Snapshots:
         clock: Clock,
         *,
         availability: Availability,
+        runaway: Runaway,
         limits: Resources,
     ) -> None:
         self._state, self._providers, self._overlays, self._buffers = state, providers, overlays, buffers
         self._freeze, self._clock, self._limits = freeze, clock, limits
-        self._availability = availability
+        self._availability, self._runaway = availability, runaway
         self._claims: dict[str, tuple[NodeClaim, model.Claim]] = {}
 
     async def take(self, nominations: Mapping[PodUID, str]) -> View:
@@ -79,6 +82,7 @@ class Snapshots:
         static_pools: list[model.NodePool] = []
         instance_types: dict[str, tuple[InstanceType, ...]] = {}
         left_out: dict[str, str] = {}
+        stopped = self._runaway.look()
         for pool in self._pools():
             is_static = pool.spec.replicas is not None
             ref = pool.spec.template.spec.node_class_ref.to_model()
@@ -93,6 +97,8 @@ class Snapshots:
                 continue
             if ref in catalogues:
                 (static_pools if is_static else pools).append(converted)
+                if pool.name in stopped:
+                    types, left_out[pool.name] = withheld(types), stopped[pool.name]
                 instance_types[pool.name] = types
             elif not is_static:
                 left_out[pool.name] = faults.get(ref, "its node class is new")

@@ -37,6 +37,14 @@ def offering_of(pool: str, labels: Mapping[str, str]) -> OfferingKey | None:
     return OfferingKey(pool, *named) if all(named) else None
 
 
+def withheld(types: Iterable[InstanceType]) -> tuple[InstanceType, ...]:
+    """The types, with all their offerings flagged as unavailable."""
+    return tuple(
+        replace(each, offerings=tuple(replace(offering, available=False) for offering in each.offerings))
+        for each in types
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """:param failures: faded, since the last success

@@ -24,6 +24,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from autonodes.core.clock import Clock
 from autonodes.core.model import Node, Pod
+from autonodes.core.tokenbucket import TokenBucket
 from autonodes.kube.backoff import Backoff
 from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.errors import (
@@ -109,20 +110,6 @@ class _Similar:
     messages: set[str] = field(default_factory=set)
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled: float
-
-    def take(self, now: float) -> bool:
-        self.tokens = min(float(BURST), self.tokens + max(0.0, now - self.filled) / REFILL)
-        self.filled = now
-        if self.tokens < 1.0:
-            return False
-        self.tokens -= 1.0
-        return True
-
-
 class _Recent(Generic[K, V]):
     """A mapping that forgets what was not used for longest."""
 
@@ -153,7 +140,7 @@ class EventRecorder:
         self._queue: asyncio.Queue[_Event] = asyncio.Queue(QUEUE)
         self._events: _Recent[Hashable, _Event] = _Recent(REMEMBERED)
         self._similar: _Recent[Hashable, _Similar] = _Recent(REMEMBERED)
-        self._buckets: _Recent[ObjectReference, _Bucket] = _Recent(REMEMBERED)
+        self._buckets: _Recent[ObjectReference, TokenBucket] = _Recent(REMEMBERED)
 
     def record(self, reference: ObjectReference, *, type: EventType = "Normal", reason: str, message: str) -> None:
         """Tell that something happened to an object. Returns at once, whatever the API server does."""
@@ -161,7 +148,8 @@ class EventRecorder:
         event = self._event(reference, type, reason, message[:LONGEST_MESSAGE], now)
         event.count += 1
         event.last = now
-        if self._buckets.get(reference, lambda: _Bucket(float(BURST), now)).take(now):
+        bucket = self._buckets.get(reference, lambda: TokenBucket(BURST, now))
+        if bucket.take(now, burst=BURST, per_second=1.0 / REFILL):
             self._enqueue(event)
 
     async def run(self) -> None:

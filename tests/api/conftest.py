@@ -61,7 +61,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPlan
     with control_plane(tmp_path_factory.mktemp("api")) as running:
         definitions = [*crds(), _peer_crd("nodepools"), _peer_crd("nodeclaims")]
         running.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(definitions))
-        running.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+        running.until_kinds_are_served()
         yield running
 
 

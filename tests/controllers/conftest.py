@@ -20,7 +20,7 @@ from controlplane import RunningControlPlane, control_plane
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPlane]:
     with control_plane(tmp_path_factory.mktemp("plane"), with_scheduler=True) as running:
         asyncio.run(_install(running))
-        running.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        running.until_kinds_are_served()
         yield running
 
 

@@ -15,7 +15,7 @@ from autonodes.controllers.settings import ControllerSettings
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ConflictError, NotFoundError
 from autonodes.kube.kubeconfig import Credentials, load_kubeconfig
-from autonodes.kube.resources import NODECLAIMS, NODEPOOLS, NODES, PODS, Resource, node_class
+from autonodes.kube.resources import EVENTS, NODECLAIMS, NODEPOOLS, NODES, PODS, Resource, node_class
 from autonodes.provider import Provider
 from autonodes.verify.cloud import Cloud
 from autonodes.verify.doorman import Doorman
@@ -28,6 +28,7 @@ FAST = ControllerSettings(
     batch_max=0.5,
     replan_after=1.0,
     offering_rest=0.5,
+    spoiled_after=0.0,
     repair_interval=0.2,
     interruption_poll=0.1,
     collection_grace=0.0,
@@ -139,10 +140,14 @@ class Stage:
 
     async def events(self, name: str) -> set[str]:
         """Reasons of the events about an object of this name."""
-        from autonodes.kube.resources import EVENTS
+        return {event["reason"] for event in await self._events(name)}
 
-        found = await self.admin.list(EVENTS, field_selector=f"involvedObject.name={name}")
-        return {event["reason"] for event in found}
+    async def messages(self, name: str) -> set[str]:
+        """What the events about an object of this name say."""
+        return {event["message"] for event in await self._events(name)}
+
+    async def _events(self, name: str) -> list[dict[str, Any]]:
+        return await self.admin.list(EVENTS, field_selector=f"involvedObject.name={name}")
 
     async def until(self, what: str, condition: Callable[[], Any], *, seconds: float = 60) -> Any:
         """Wait until the (perhaps asynchronous) condition is true; a failed test should not hang."""

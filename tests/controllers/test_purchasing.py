@@ -95,8 +95,8 @@ async def test_a_claim_that_the_plan_did_not_count_stops_it(
     state = SimpleNamespace(nodepools={"default": pool()}, nodeclaims=SimpleNamespace(items=come))
     lines: list[str] = []
     client, nothing = Written(), SimpleNamespace(check=lambda: None, expect=lambda name: None)
-    decisions = DecisionLog(lines.append, VirtualClock())
-    purchasing = Purchasing(client, state, nothing, nothing, decisions, random.Random(1))  # noqa: S311 -- names
+    decisions, rates = DecisionLog(lines.append, VirtualClock()), SimpleNamespace(take=lambda pool: None)
+    purchasing = Purchasing(client, state, nothing, nothing, decisions, rates, random.Random(1))  # noqa: S311 -- names
     planned = Snapshot(
         now=0.0,
         pods=(),

@@ -32,7 +32,7 @@ def installed(api: RunningControlPlane) -> None:
                 await client.apply(CRDS, crd, field_manager="test")
 
     asyncio.run(install())
-    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+    api.until_kinds_are_served()
 
 
 @pytest.fixture
