@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final
 
 from autonodes.core.bitsets import Thresholds, bits
-from autonodes.core.caps import Tally
+from autonodes.core.caps import Counter, Tally
 from autonodes.core.catalog import Catalog, Row
 from autonodes.core.lanes import Lane
 from autonodes.core.requirements import Requirements
@@ -58,6 +58,11 @@ class Bins:
         self.bins: list[Bin] = []
         self._free: dict[str, Thresholds] = {}
         self._looked_at = 0
+
+    @property
+    def counters(self) -> frozenset[Counter]:
+        """Those to which some pod on them adds."""
+        return frozenset(counter for bin_ in self.bins for counter, count in bin_.tally.counts.items() if count)
 
     def machine(self, bin_: Bin) -> Row:
         return self.catalog.rows[bin_.row]

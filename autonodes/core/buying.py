@@ -53,12 +53,17 @@ class Purchasing:
 
     def _found(self, waiting: Waiting, rooted: Collection[Counter]) -> Waiting:
         """Open the nodes of pods that must share one."""
-        if any(shape.caps.needs for shape in waiting):
-            for party in founders(waiting, rooted):
-                members = [(shape, min(count, waiting[shape])) for shape, count in party if waiting[shape]]
-                for shape, count in Founding(self.bins, self._lanes, self.ledger).open(members).items():
-                    waiting[shape] -= count
-        return {shape: count for shape, count in waiting.items() if count}
+        if not any(shape.caps.needs for shape in waiting):
+            return waiting
+        known = {*rooted, *self.bins.counters}
+        while (found := founders(waiting, known)) is not None:
+            needs, ways = found
+            for shape, count in Founding(self.bins, self._lanes, self.ledger).open(needs, ways).items():
+                waiting[shape] -= count
+                known |= shape.caps.counts
+            waiting = {shape: count for shape, count in waiting.items() if count}
+            known |= needs
+        return waiting
 
     def _buy(self, waiting: Mapping[Shape, int]) -> Waiting:
         left = dict(waiting)

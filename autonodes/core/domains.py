@@ -19,14 +19,16 @@ to be better later; more than `MOST_CELLS` combinations of domains are not looke
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice, product
 from typing import Final
 
 from autonodes.core.bitsets import lowest
 from autonodes.core.catalog import Catalog
 from autonodes.core.census import Census, universe
+from autonodes.core.counting import Counts
 from autonodes.core.lanes import Lanes
 from autonodes.core.model import NodePool, Pod, PodUID, Reason
 from autonodes.core.requirements import Requirement, Requirements
@@ -54,18 +56,25 @@ class Cell:
     :param shape: the same pods, pinned
     :param price: dollars an hour of the cheapest machine that could be bought there; infinite if none
     :param room: pods that nodes and claims there could still take
+    :param open: it is not said where; only for pods that are merely counted
     """
 
     at: Mapping[str, str]
     shape: Shape
     price: float
     room: int
+    open: bool = False
 
 
 class Domains:
     """:param ceilings: pinned shape → how many of its pods have a place, as found out by trying
+    :param even: groups of spreads that also those keep who are only counted, whatever it costs
     :ivar refused: pods for which there is no domain, and why
+    :ivar full: pods for which there is one, but no place in it, and the pinned shape that they would have
     :ivar pinned: pinned shape → its pods
+    :ivar spread: group of a spread → the least skew, and the domains that were thought of
+    :ivar crowded: groups of spreads that pods which are only counted have made uneven
+    :ivar unkept: groups of spreads that keep a pod from every domain
     """
 
     def __init__(
@@ -77,12 +86,19 @@ class Domains:
         groups: Groups,
         census: Census,
         ceilings: Mapping[object, int],
+        even: Collection[int] = (),
     ) -> None:
         self.pinned: dict[object, list[Pod]] = {}
-        self._ceilings = ceilings
+        self.full: dict[PodUID, object] = {}
+        self.spread: dict[int, tuple[int, frozenset[str]]] = {}
+        self.crowded: set[int] = set()
+        self.unkept: set[int] = set()
+        self._ceilings, self._even = ceilings, even
+        self._founded: dict[int, str] = {}
         self.refused: dict[PodUID, tuple[Reason, ...]] = {}
         self._catalog, self._lanes, self._targets = catalog, lanes, targets
         self._pools = sorted(pool.name for pool in pools)
+        self._counts = Counts(catalog, lanes, pools, targets, groups)
         self._groups, self._census = groups, census
         self._terms: dict[object, tuple[Requirements, ...]] = {}
         self._shapes: dict[object, Shape] = {}
@@ -98,26 +114,27 @@ class Domains:
                 self._holders[rule.group] = min(rule.max_skew, self._holders.get(rule.group, rule.max_skew))
         self._shapes = {}
         free = [shape for shape in listed if not shape.topology]
-        waiting = sorted((shape for shape in listed if shape.topology), key=_order)
+        waiting = _in_order([shape for shape in listed if shape.topology])
         while waiting:
-            later = [shape for shape in waiting if not self._resolve(shape)]
-            if len(later) == len(waiting):
-                for shape in later:
+            before = sum(len(shape.pods) for shape in waiting)
+            waiting = [shape for shape in waiting if not self._resolve(shape)]
+            if sum(len(shape.pods) for shape in waiting) == before:
+                for shape in waiting:
                     self._refuse(shape)
                 break
-            waiting = later
         return sorted((shape for shape in (*free, *self._shapes.values()) if shape.pods), key=lambda each: each.index)
 
     def _resolve(self, shape: Shape) -> bool:
         """Pin its pods as far as they can be; returns whether none is left, or it can't help to wait."""
         cells = self._cells(shape)
+        self._note(shape, cells)
         left = list(shape.pods)
         for number, pod in enumerate(shape.pods):
             cell = self._choose(shape, cells)
             if cell is None:
                 left = shape.pods[number:]
                 break
-            self._census.settle(shape.topology, cell.at)
+            self._settle(shape.topology, cell)
             cell.room -= 1
             self._pin(cell).pods.append(pod)
             self.pinned.setdefault(_alike(cell.shape), []).append(pod)
@@ -126,16 +143,32 @@ class Domains:
         shape.pods = left
         return not left
 
+    def _note(self, shape: Shape, cells: Sequence[Cell]) -> None:
+        for rule in () if shape.expendable else shape.topology.spread:
+            skew, known = self.spread.get(rule.group, (rule.max_skew, frozenset()))
+            here = {*(cell.at[rule.key] for cell in cells), *self._census.domains(rule.group)}
+            self.spread[rule.group] = min(skew, rule.max_skew), known | here
+
+    def _settle(self, topology: Topology, cell: Cell) -> None:
+        if topology.near and self._first_of_all(topology):
+            self._founded.update((rule.group, cell.at[rule.key]) for rule in topology.near)
+        self._census.settle(topology, cell.at, partial(self._counts.of, cell.shape), said=not cell.open)
+
     def _choose(self, shape: Shape, cells: Sequence[Cell]) -> Cell | None:
-        best, least = None, None
+        best, least, crowded = None, None, False
+        cheapest = min((cell.price for cell in cells), default=0.0)
         for cell in cells:
             if self._first_broken(shape.topology, cell.at, cells) is not None or self._full(cell):
                 continue
             wishes = self._unmet(shape.topology, cell, cells) if shape.topology.wishes else (False, 0, 0)
-            crowding, present = self._crowding(shape.topology, cell.at, cells), self._present(shape.topology, cell.at)
-            rank = (not cell.at, crowding, cell.room <= 0, *wishes, cell.price, present)
+            must, crowding = self._crowding(shape.topology, cell.at, cells)
+            dear = cell.room <= 0 and cell.price > NEARLY * cheapest
+            present = self._present(shape.topology, cell.at)
+            rank = (not cell.at, must, cell.room <= 0, dear, crowding, *wishes, cell.price, present)
             if least is None or rank < least:
-                best, least = cell, rank
+                best, least, crowded = cell, rank, bool(must or crowding)
+        if best is not None and crowded:
+            self.crowded.update(shape.topology.counted)
         return best
 
     def _full(self, cell: Cell) -> bool:
@@ -148,13 +181,14 @@ class Domains:
         """The first rule that keeps the pod out of the domains; a number if it is another pod's anti-affinity."""
         census = self._census
         for group in topology.counted:
-            if census.held[group] and at.get(self._groups.groups[group].key) in census.held[group]:
+            here = at.get(self._groups.groups[group].key)
+            if (census.held[group] and here in census.held[group]) or self._founded.get(group, here) != here:
                 return group
         for apart in topology.apart:
             if census.counts[apart.group].get(at[apart.key], 0):
                 return apart
         for near in topology.near:
-            if not census.counts[near.group].get(at[near.key], 0) and not (near.own and self._first_of_all(topology)):
+            if not census.sure[near.group].get(at[near.key], 0) and not (near.own and self._first_of_all(topology)):
                 return near
         for spread in topology.spread:
             count = census.counts[spread.group].get(at[spread.key], 0) + spread.own
@@ -164,26 +198,28 @@ class Domains:
 
     def _first_of_all(self, topology: Topology) -> bool:
         """No pod of any group that it must be near to is anywhere."""
-        return not any(self._census.total(rule.group) for rule in topology.near)
+        return not any(self._census.anywhere(rule.group) for rule in topology.near)
 
     def _fewest(self, rule: SpreadRule, cells: Sequence[Cell]) -> int:
         domains = universe([cell.at[rule.key] for cell in cells], self._census.domains(rule.group))
         if len(domains) < rule.min_domains:
             return 0
-        counts = self._census.counts[rule.group]
+        counts = self._census.sure[rule.group]
         return min(counts.get(domain, 0) for domain in domains)
 
-    def _crowding(self, topology: Topology, at: Mapping[str, str], cells: Sequence[Cell]) -> int:
-        """By how much the pod would break the spread of others, which nothing forbids."""
-        excess = 0
+    def _crowding(self, topology: Topology, at: Mapping[str, str], cells: Sequence[Cell]) -> tuple[int, int]:
+        """By how much the pod would break the spread of others, which nothing forbids: of those that must be kept all
+        the same, and of the rest."""
+        excess, must = 0, 0
         for group in topology.counted:
             skew, key = self._holders.get(group), self._groups.groups[group].key
             if skew is not None and key in at:
                 domains = universe([cell.at[key] for cell in cells if key in cell.at], self._census.domains(group))
                 counts = self._census.counts[group]
-                fewest = min(counts.get(domain, 0) for domain in domains)
-                excess += max(0, counts.get(at[key], 0) + 1 - fewest - skew)
-        return excess
+                fewest = min(self._census.sure[group].get(domain, 0) for domain in domains)
+                more = max(0, counts.get(at[key], 0) + 1 - fewest - skew)
+                excess, must = excess + more, must + (more if group in self._even else 0)
+        return must, excess
 
     def _unmet(self, topology: Topology, cell: Cell, cells: Sequence[Cell]) -> tuple[bool, int, int]:
         """Whether it is dear, then the weight of the wishes that it leaves open, then the pods to keep away from."""
@@ -223,7 +259,7 @@ class Domains:
         kept_out = any(self._census.held[group] for group in shape.topology.counted)
         # one that is only counted may be where nobody can say, unless it is to stay away from somewhere
         anywhere = None if asked or kept_out else self._cell(shape, {})
-        return [*found, anywhere] if anywhere is not None else found
+        return [*found, replace(anywhere, open=True)] if anywhere is not None else found
 
     def _options(self, key: str) -> list[str]:
         """The values that nodes have or could have at a key."""
@@ -283,6 +319,11 @@ class Domains:
     def _refuse(self, shape: Shape) -> None:
         cells = self._cells(shape)
         broken = [self._first_broken(shape.topology, cell.at, cells) for cell in cells]
+        self.unkept.update(rule.group for rule in broken if isinstance(rule, SpreadRule))
+        full = next((_alike(cell.shape) for cell, rule in zip(cells, broken, strict=True) if rule is None), None)
+        if full is not None:
+            self.full.update((pod.uid, full) for pod in shape.pods)
+            return
         why = self._reason(shape, broken)
         self.refused.update((pod.uid, (why,)) for pod in shape.pods)
 
@@ -303,6 +344,9 @@ class Domains:
             text = f"pod anti-affinity by {rule.key}: every domain has a pod that it selects"
             return Reason(pool="", code=ANTI_AFFINITY, text=text)
         key = self._groups.groups[rule].key
+        if rule in self._founded:
+            text = f"other pods need it beside them by {key}, where it can't be"
+            return Reason(pool="", code=AFFINITY, text=text)
         text = f"the anti-affinity of other pods by {key} keeps it out of every domain"
         return Reason(pool="", code=ANTI_AFFINITY, text=text)
 
@@ -311,7 +355,22 @@ def _alike(pinned: Shape) -> object:
     return (pinned.size, pinned.constraints, pinned.caps, pinned.priority, pinned.expendable)
 
 
-def _order(shape: Shape) -> tuple[bool, bool, bool, int, int]:
-    """Whoever keeps others out first; whoever is only counted before those that count; the expendable after all."""
-    topology = shape.topology
-    return (shape.expendable, not topology.apart, bool(topology.spread or topology.near), -shape.priority, shape.index)
+def _in_order(shapes: Sequence[Shape]) -> list[Shape]:
+    """Whoever keeps others out first; whoever is only counted before those that count; the expendable after all.
+
+    Pods that may only be the first of their kind come after those of the kind that may be anywhere: once there is one,
+    kube-scheduler lets no other be the first.
+    """
+    rooting = {group for shape in shapes for group in shape.topology.counted if group not in _needed(shape.topology)}
+
+    def order(shape: Shape) -> tuple[bool, bool, bool, bool, int, int]:
+        topology = shape.topology
+        following = any(rule.own and rule.group in rooting for rule in topology.near)
+        counting = bool(topology.spread or topology.near)
+        return (shape.expendable, following, not topology.apart, counting, -shape.priority, shape.index)
+
+    return sorted(shapes, key=order)
+
+
+def _needed(topology: Topology) -> frozenset[int]:
+    return frozenset(rule.group for rule in topology.near)

@@ -1,15 +1,17 @@
 """Pods that must share a node with others, by affinity to ``kubernetes.io/hostname``: the node that they share is
 opened with as many of them as it can hold.
 
-A group that has a pod somewhere already must go where that is. Only one that has none is *founded*: those of its pods
-that may be the first (they are in the group themselves), or one of the pods that the others want to be near to, and
-then all that want to be there. What does not fit on that node waits: there can't be a second one.
+A group that has a pod somewhere already must go where that is. Only one that has none is *founded*: one of the pods
+that the others want to be near to, or, where there are none that may be anywhere, those that may be the first (they are
+in the group themselves); and then all that want to be there. What does not fit on that node waits: there can't be a
+second one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from autonodes.core.bins import Bins
 from autonodes.core.bitsets import lowest
@@ -37,30 +39,35 @@ class _Party:
         return sum(self.counts.values())
 
 
-def founders(waiting: Mapping[Shape, int], rooted: Collection[Counter]) -> list[list[tuple[Shape, int]]]:
-    """For each group that is to be founded its pods, those that may come first before the others.
+Party = Sequence[tuple[Shape, int]]
+"""Shapes and how many of their pods, those that may come first before the others."""
 
-    :param rooted: counters to which some pod that runs or has a place adds
+MOST_HOSTS: Final = 8
+"""Shapes that are tried as those that the others follow."""
+
+
+def founders(waiting: Mapping[Shape, int], known: Collection[Counter]) -> tuple[frozenset[Counter], list[Party]] | None:
+    """The next group that is to be founded and the ways to do it; None if there is no such group.
+
+    :param known: counters to which some pod that runs or has a place adds
     """
-    parties: list[list[tuple[Shape, int]]] = []
-    known = set(rooted)
     for shape in waiting:
-        needs = shape.caps.needs - known
-        if not needs:
-            continue
-        guests = [each for each in waiting if each.caps.needs & needs]
-        first = [each for each in guests if needs <= each.caps.counts]
-        others = [(each, waiting[each]) for each in guests if each not in first]
-        hosts = [(each, waiting[each]) for each in first] or _host(waiting, needs)
-        if hosts:
-            parties.append([*hosts, *others])
-            known |= {counter for each, _ in parties[-1] for counter in each.caps.counts}
-    return parties
+        needs = shape.caps.needs.difference(known)
+        if needs:
+            return needs, list(_ways(waiting, needs))
+    return None
 
 
-def _host(waiting: Mapping[Shape, int], needs: Collection[Counter]) -> list[tuple[Shape, int]]:
-    """One of the pods that the others want to be near to."""
-    return next(([(each, 1)] for each in waiting if not each.caps.needs and each.caps.counts >= set(needs)), [])
+def _ways(waiting: Mapping[Shape, int], needs: frozenset[Counter]) -> Iterator[Party]:
+    guests = [(each, count) for each, count in waiting.items() if each.caps.needs & needs]
+    first = [(each, count) for each, count in guests if needs <= each.caps.counts]
+    others = [each for each in guests if each not in first]
+    free = [each for each in waiting if needs <= each.caps.counts and not needs <= each.caps.needs]
+    hosts = [each for each in free if not each.caps.needs]
+    if first and not free:
+        yield [*first, *others]
+    for host in hosts[:MOST_HOSTS]:
+        yield [(host, 1), *first, *others]
 
 
 class Founding:
@@ -68,12 +75,18 @@ class Founding:
         self._bins, self._lanes, self._ledger = bins, lanes, ledger
         self._catalog = bins.catalog
 
-    def open(self, members: Iterable[tuple[Shape, int]]) -> Mapping[Shape, int]:
-        """Open a node for them; returns the pods that have a place on it."""
-        listed = list(members)
+    def open(self, needs: frozenset[Counter], ways: Iterable[Party]) -> Mapping[Shape, int]:
+        """Open a node for the most of them; returns the pods that have a place on it. A host alone founds nothing, and
+        nothing is founded without one."""
         on_sale = self._ledger.affordable() & self._catalog.buyable
-        parties = [self._party(lane, on_sale, listed) for lane in self._lanes.of(listed[0][0])]
-        found = [party for party in parties if party.pods and self._catalog.enough(party.lane.pool, party.rows)]
+        parties = [self._party(lane, on_sale, way) for way in ways for lane in self._lanes.of(way[0][0])]
+        found = [
+            party
+            for party in parties
+            if any(shape.caps.needs & needs for shape in party.counts)
+            and any(shape.caps.counts >= needs for shape in party.counts)
+            and self._catalog.enough(party.lane.pool, party.rows)
+        ]
         if not found:
             return {}
         best = min(found, key=lambda each: (-each.pods, self._index(each)))

@@ -7,7 +7,7 @@ room.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from autonodes.core.caps import Caps, Counter
 from autonodes.core.census import Census
@@ -55,13 +55,17 @@ class Placing:
         """Place what can be placed, and take it off the shapes."""
         listed = list(shapes)
         room = self._targets.room if len(listed) > 1 else {}
-        for shape in sorted(
+        ordered = sorted(
             listed, key=lambda each: (-each.priority, bool(each.caps.needs), -_size(each.requests, room), each.index)
-        ):
-            self._place(shape)
+        )
+        for shape in ordered:
+            self._place(shape, listed)
+        for shape in ordered:
+            if shape.caps.needs and shape.pods:  # those that they follow may have a place now
+                self._place(shape, listed)
 
-    def _place(self, shape: Shape) -> None:
-        if shape.caps.needs and not self._founded(shape):
+    def _place(self, shape: Shape, listed: Sequence[Shape]) -> None:
+        if shape.caps.needs and not self._founded(shape, listed):
             return
         for target in self._targets.fitting(shape) if shape.pods else ():
             count = target.room_for(shape, len(shape.pods))
@@ -72,10 +76,14 @@ class Placing:
             if not shape.pods:
                 return
 
-    def _founded(self, shape: Shape) -> bool:
-        """Pods that must share a node: the first node that takes them all, if none of their group is anywhere."""
-        if shape.caps.needs & self.counters or not shape.caps.needs <= shape.caps.counts:
+    def _founded(self, shape: Shape, listed: Iterable[Shape]) -> bool:
+        """Pods that must share a node: the first node that takes them all, if none of their group is anywhere, or waits
+        and may go anywhere."""
+        needs = shape.caps.needs
+        if needs & self.counters or not needs <= shape.caps.counts:
             return True
+        if any(each.pods and needs <= each.caps.counts and not needs <= each.caps.needs for each in listed):
+            return False
         count = len(shape.pods)
         first = _promised(shape)
         for target in self._targets.fitting(shape, first):

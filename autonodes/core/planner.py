@@ -11,7 +11,7 @@ same snapshot always gives the same plan. Groups of pods that are of use only to
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,7 @@ from autonodes.core.deviceplanning import place_with_devices, plan_with_devices
 from autonodes.core.domains import Domains
 from autonodes.core.gangs import plan_groups
 from autonodes.core.lanes import Lanes
+from autonodes.core.lessons import Lessons
 from autonodes.core.limits import open_ledger
 from autonodes.core.model import Plan, Pod, PodUID, Reason, Snapshot
 from autonodes.core.placing import Placing
@@ -77,18 +78,17 @@ def plan_scene(scene: Scene) -> Plan:
 
     Where pods that were told a domain find no place there, it is told to fewer the next time.
     """
-    ceilings: dict[object, int] = {}
+    lessons = Lessons()
     for _ in range(MOST_ATTEMPTS):
-        plan, lower = _attempt(scene, ceilings)
-        if not lower:
+        plan, anything_new = _attempt(scene, lessons)
+        if not anything_new:
             break
-        ceilings.update(lower)
     return plan
 
 
-def _attempt(scene: Scene, ceilings: Mapping[object, int]) -> tuple[Plan, Mapping[object, int]]:
-    """:return: the plan, and how many pods of which pinned shapes found a place, where not all did"""
-    stage = _Stage(scene, ceilings)
+def _attempt(scene: Scene, lessons: Lessons) -> tuple[Plan, bool]:
+    """:return: the plan, and whether another one may be better"""
+    stage = _Stage(scene, lessons)
     needed, spare = stage.place()
     purchasing = _buy(scene, needed, spare, stage.placing.counters)
     purchases = Purchases(scene.catalog, purchasing.ledger).write(purchasing.bins.bins)
@@ -96,15 +96,11 @@ def _attempt(scene: Scene, ceilings: Mapping[object, int]) -> tuple[Plan, Mappin
     reasons = Reasons(scene.catalog, scene.snapshot.pools, purchasing.ledger)
     unplaced = {pod.uid: invalid(pod.fault) for pod in scene.waiting if pod.fault}
     unplaced.update(stage.domains.refused)
+    unplaced.update({uid: lessons.why[shape] for uid, shape in stage.domains.full.items()})
     left = _unplaced([*needed, *spare], bought, reasons)
     unplaced.update(left)
     plan = Plan(purchases=purchases, placements=stage.placing.placements, unplaced=unplaced)
-    return plan, _achieved(stage.domains.pinned, left) if left else {}
-
-
-def _achieved(pinned: Mapping[object, Sequence[Pod]], left: Collection[PodUID]) -> Mapping[object, int]:
-    placed = {key: sum(pod.uid not in left for pod in pods) for key, pods in pinned.items()}
-    return {key: count for key, count in placed.items() if count < len(pinned[key])}
+    return plan, lessons.learn(stage.domains, stage.census, left, purchases, scene.snapshot.pools)
 
 
 def place(snapshot: Snapshot) -> Mapping[PodUID, str]:
@@ -113,7 +109,7 @@ def place(snapshot: Snapshot) -> Mapping[PodUID, str]:
 
 
 def _place_pods(snapshot: Snapshot) -> Mapping[PodUID, str]:
-    stage = _Stage(open_scene(snapshot), {})
+    stage = _Stage(open_scene(snapshot), Lessons())
     stage.place()
     return stage.placing.placements
 
@@ -122,18 +118,20 @@ class _Stage:
     """What is there, and the pods that wait: first they are told their domains, then nodes and claims take in what they
     can."""
 
-    def __init__(self, scene: Scene, ceilings: Mapping[object, int]) -> None:
+    def __init__(self, scene: Scene, lessons: Lessons) -> None:
         snapshot, waiting = scene.snapshot, [pod for pod in scene.waiting if not pod.fault]
         groups = Groups(snapshot.namespaces)
         respect = snapshot.preference_policy == "Respect"
         register(waiting, groups, respect=respect)
         groups.bind(scene.standing.kept_out(scene.gone))
         targets = Targets(scene.standing, groups, scene.gone)
-        census = Census(scene.standing, groups, scene.gone)
+        self.census = Census(scene.standing, groups, scene.gone, lessons.made)
         self._nominations = snapshot.nominations
         self._shapes = group(waiting, groups, respect=respect)
-        self.domains = Domains(scene.catalog, scene.lanes, snapshot.pools, targets, groups, census, ceilings)
-        self.placing = Placing(targets, census)
+        self.domains = Domains(
+            scene.catalog, scene.lanes, snapshot.pools, targets, groups, self.census, lessons.ceilings, lessons.even
+        )
+        self.placing = Placing(targets, self.census)
 
     def place(self) -> tuple[list[Shape], list[Shape]]:
         """Expendable pods come last: they must not take a place that would save a purchase.

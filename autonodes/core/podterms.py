@@ -36,6 +36,21 @@ class PodSelector:
 
 
 @dataclass(frozen=True, slots=True)
+class AllOf:
+    """Pods that each of several selectors selects."""
+
+    selectors: tuple[PodSelector, ...]
+
+    @property
+    def labels(self) -> Requirements | None:
+        listed = [each.labels for each in self.selectors if each.labels is not None]
+        return Requirements().intersection(*listed) if len(listed) == len(self.selectors) else None
+
+    def selects(self, namespace: str, labels: Mapping[str, str], namespaces: Mapping[str, Mapping[str, str]]) -> bool:
+        return all(each.selects(namespace, labels, namespaces) for each in self.selectors)
+
+
+@dataclass(frozen=True, slots=True)
 class PodTerm:
     """Pod affinity or anti-affinity: in one domain with a pod that is selected, or in none with any."""
 

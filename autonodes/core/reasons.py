@@ -10,7 +10,9 @@ from typing import Final
 
 from autonodes.core.bitsets import union
 from autonodes.core.catalog import Catalog
+from autonodes.core.domains import AFFINITY
 from autonodes.core.hostports import first_conflict, format_port
+from autonodes.core.labels import HOSTNAME
 from autonodes.core.limits import Ledger
 from autonodes.core.model import NodePool, Reason
 from autonodes.core.quantities import format_resource
@@ -90,7 +92,13 @@ class Reasons:
             return NO_OFFERING, "the reservations that would do take no more machines"
         if not self._catalog.enough(pool.name, buyable):
             return MIN_VALUES, "what would do offers fewer values than the NodePool's minValues ask for"
-        return LIMIT_EXCEEDED, self._limit(buyable)
+        over = self._ledger.exceeded(self._catalog.cheapest(buyable))
+        if shape.caps.needs and not over:
+            return (
+                AFFINITY,
+                f"pod affinity by {HOSTNAME}: no node that would do has, or could have, a pod that it selects",
+            )
+        return LIMIT_EXCEEDED, f"limit exceeded ({'; '.join(over)})" if over else "limit exceeded"
 
     def _incompatible(self, pool: NodePool, terms: Sequence[Requirements]) -> str:
         texts = (str(self._conflict(pool, term) or _not_at_once(term)) for term in terms)
@@ -133,10 +141,6 @@ class Reasons:
         if unpriced == len(listed):
             return f"no price is known for any of the {unpriced} offerings that would do"
         return f"none of the {len(listed)} offerings that would do is available now"
-
-    def _limit(self, rows: int) -> str:
-        over = self._ledger.exceeded(self._catalog.cheapest(rows))
-        return f"limit exceeded ({'; '.join(over)})" if over else "limit exceeded"
 
 
 def _not_at_once(term: Requirements) -> str:

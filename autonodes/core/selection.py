@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
+from autonodes.core.labels import HOSTNAME
 from autonodes.core.model import Pod, Toleration
-from autonodes.core.podterms import PodSelector, Spread
+from autonodes.core.podterms import AllOf, PodSelector, Spread
 from autonodes.core.requirements import Requirements
 
 
@@ -23,10 +24,12 @@ class NodeFilter(NamedTuple):
 
     :param terms: any of them; empty for all nodes
     :param tolerations: of all taints; None for all nodes
+    :param keys: labels that they must have: a node counts for a pod's constraints if it is in a domain of each
     """
 
     terms: tuple[Requirements, ...] = ()
     tolerations: tuple[Toleration, ...] | None = None
+    keys: frozenset[str] = frozenset()
 
 
 EVERY_NODE = NodeFilter()
@@ -37,7 +40,7 @@ class Group:
     """:param staying: pods that are being deleted don't count (as for spread, unlike affinity)"""
 
     key: str
-    selector: PodSelector
+    selector: PodSelector | AllOf
     staying: bool = False
     nodes: NodeFilter = EVERY_NODE
 
@@ -73,7 +76,8 @@ class Groups:
     def spread(self, pod: Pod, rule: Spread) -> int:
         """The group whose numbers a constraint of the pod compares."""
         terms = tuple(term for term in pod.required_terms if rule.honor_affinity)
-        nodes = NodeFilter(terms if all(terms) else (), pod.tolerations if rule.honor_taints else None)
+        others = frozenset(each.key for each in pod.spread if each.hard and rule.hard) - {rule.key, HOSTNAME}
+        nodes = NodeFilter(terms if all(terms) else (), pod.tolerations if rule.honor_taints else None, others)
         return self.number(Group(rule.key, rule.selector, staying=True, nodes=nodes))
 
     def of(self, pod: Pod) -> frozenset[int]:

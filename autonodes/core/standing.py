@@ -119,6 +119,11 @@ class Standing:
         return union(1 << index for index, claim in claims if claim and not claim.launched and claim.deleted_at is None)
 
     @cached_property
+    def nodes(self) -> int:
+        """The places that are not claims in flight."""
+        return union(1 << index for index, place in enumerate(self.places) if place.node is not None)
+
+    @cached_property
     def room(self) -> Resources:
         """Of all usable places together."""
         return add(*(place.room for place in self.places if place.usable))
@@ -193,7 +198,9 @@ def _domain(place: Place, group: Group) -> str | None:
     """The domain that a node is in; None if it has none or if pods on it don't count for the group."""
     if place.node is None or place.labels is None:
         return None
-    terms, tolerations = group.nodes
+    terms, tolerations, keys = group.nodes
+    if not keys <= place.labels.keys():
+        return None
     if terms and not any(term.satisfied_by(place.labels) for term in terms):
         return None
     if tolerations is not None and untolerated(place.node.taints, tolerations) is not None:
@@ -241,6 +248,10 @@ class Targets:
         mask = self._usable & self.standing.accepting(shape) & self.standing.with_room(shape.requests)
         for index in bits(self._within(shape.caps if caps is None else caps, mask)):
             yield self._target(index)
+
+    def accepting(self, shape: Shape) -> int:
+        """The places that let the shape's pods in, whether they have room or not."""
+        return self._usable & self.standing.accepting(shape)
 
     def values(self, key: str) -> set[str]:
         """What the places have or may have at a label."""

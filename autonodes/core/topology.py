@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from autonodes.core.caps import Caps
 from autonodes.core.labels import HOSTNAME
 from autonodes.core.model import Pod
-from autonodes.core.podterms import PodTerm
+from autonodes.core.podterms import AllOf, PodTerm
 from autonodes.core.selection import Group, Groups
 
 
@@ -81,6 +81,14 @@ def group_of(term: PodTerm) -> Group:
     return Group(term.key, term.selector)
 
 
+def near_groups(pod: Pod) -> list[Group]:
+    """For each term of its pod affinity what must be there: a pod that *all* of the terms select, as in kube-scheduler
+    (``podMatchesAllAffinityTerms``)."""
+    selectors = tuple(dict.fromkeys(term.selector for term in pod.near))
+    selector = AllOf(selectors) if len(selectors) > 1 else None
+    return [Group(term.key, selector or term.selector) for term in pod.near]
+
+
 def wishes(pod: Pod, groups: Groups) -> tuple[Wish, ...]:
     """Its preferences about larger domains than nodes; those about single nodes never cost or save one."""
     found = [
@@ -113,8 +121,8 @@ def register(pods: Iterable[Pod], groups: Groups, *, respect: bool = True) -> No
         for rule in pod.spread:
             if rule.hard:
                 groups.binding.add(groups.spread(pod, rule))
-        for term in (*pod.near, *pod.apart):
-            groups.binding.add(groups.number(group_of(term)))
+        for group in (*near_groups(pod), *map(group_of, pod.apart)):
+            groups.binding.add(groups.number(group))
 
 
 class Rules:
@@ -133,8 +141,8 @@ class Rules:
             if rule.hard
             for number in (groups.spread(pod, rule),)
         ]
-        near = [NearRule(number, term.key, number in member) for number, term in self._numbered(pod.near)]
-        apart = [ApartRule(number, term.key) for number, term in self._numbered(pod.apart)]
+        near = [NearRule(number, key, number in member) for number, key in self._numbered(near_groups(pod))]
+        apart = [ApartRule(number, key) for number, key in self._numbered(map(group_of, pod.apart))]
         here = frozenset(number for number in member if groups.groups[number].key == HOSTNAME)
         limits = [(rule.group, rule.max_skew) for rule in spread if rule.key == HOSTNAME]
         limits += [(rule.group, int(rule.group in member)) for rule in apart if rule.key == HOSTNAME]
@@ -151,8 +159,8 @@ class Rules:
         caps = self._shared_caps(here, tuple(limits), needs, pod)
         return caps, self._topologies.setdefault(topology, topology)
 
-    def _numbered(self, terms: Iterable[PodTerm]) -> list[tuple[int, PodTerm]]:
-        return [(self._groups.number(group_of(term)), term) for term in terms]
+    def _numbered(self, listed: Iterable[Group]) -> list[tuple[int, str]]:
+        return [(self._groups.number(group), group.key) for group in listed]
 
     def _shared_caps(
         self, counts: frozenset[int], limits: tuple[tuple[int, int], ...], needs: frozenset[int], pod: Pod

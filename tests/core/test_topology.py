@@ -197,3 +197,77 @@ def test_a_preference_for_what_is_dearer_is_given_up() -> None:
 def test_a_soft_spread_is_kept_where_it_costs_nothing() -> None:
     found = plan(snapshot(pods("a", 6, cpu=2, **spread(hard=False)), types=(SMALL,)))
     assert by(ZONE, found) == dict.fromkeys(ZONES, 2)
+
+
+def test_no_pod_is_the_first_of_its_kind_where_others_of_the_kind_go_elsewhere() -> None:
+    there = node("n1", cpu=8, labels={ZONE: "z3", CAPACITY_TYPE: "on-demand", HOSTNAME: "n1"})
+    following = pod("a", cpu=1, **near(ZONE, apart=(PodTerm(CAPACITY_TYPE, selecting()),)))
+    free = pods("free", 2, requirements(f"{ZONE} In z2", f"{CAPACITY_TYPE} In spot"), cpu=1, **WEB)
+    found = plan(snapshot([*free, following], types=(SMALL,), nodes=[there]))
+    assert by(ZONE, found) == {"z2": 3}
+    assert len(found.purchases) == 2
+
+
+def test_no_pod_is_the_first_on_a_node_where_others_of_the_kind_can_not_be() -> None:
+    free = pod("free", f"{CAPACITY_TYPE} In spot", cpu=1, **WEB)
+    alone = pod("alone", f"{CAPACITY_TYPE} In on-demand", cpu=1, **near(HOSTNAME))
+    found = plan(snapshot([free, alone], types=(SMALL,)))
+    assert why(found, "alone").startswith("PodAffinity: ")
+
+
+def test_a_pod_that_others_follow_and_that_may_be_anywhere_goes_first() -> None:
+    """Though it is important that the others keep away from one another."""
+    following = pods("a", 2, cpu=1, **near(ZONE, apart=(PodTerm(HOSTNAME, selecting()),)))
+    found = plan(snapshot([*following, pod("free", f"{ZONE} In z2", cpu=1, **WEB)], types=(SMALL,)))
+    assert by(ZONE, found) == {"z2": 3}
+
+
+def test_pod_affinity_asks_for_pods_that_all_of_its_terms_select() -> None:
+    nodes = [node("n1", cpu=1, labels={ZONE: "z1"}), node("n2", cpu=1, labels={ZONE: "z2"})]
+    one = running("one", "n1", cpu=1, labels={"app": "web"})
+    both = running("both", "n2", cpu=1, labels={"app": "web", "tier": "front"})
+    tier = PodSelector(Requirements.from_labels({"tier": "front"}), frozenset({"default"}))
+    follower = pod("a", cpu=1, near=(PodTerm(ZONE, selecting()), PodTerm(CAPACITY_TYPE, tier)))
+    labelled = [replace(each, labels={**each.labels, CAPACITY_TYPE: "spot"}) for each in nodes]
+    found = plan(snapshot([one, both, follower], types=(SMALL,), nodes=labelled))
+    assert by(ZONE, found) == {"z2": 1}
+    assert "a" in plan(snapshot([one, follower], types=(SMALL,), nodes=labelled)).unplaced
+
+
+def test_nodes_without_a_label_of_some_constraint_count_for_none() -> None:
+    nodes = [node("n1", cpu=1, labels={ZONE: "z1"}), node("n2", cpu=1, labels={ZONE: "z2", "rack": "r1"})]
+    there = [running("r1", "n1", cpu=1, **WEB), running("r2", "n2", cpu=1, **WEB)]
+    racks = pool("default", "rack In r1", f"{ZONE} In z1 z2")
+    both = (Spread(ZONE, selecting()), Spread("rack", selecting()))
+    found = plan(snapshot([*there, pod("a", cpu=1, **WEB, spread=both)], types=(SMALL,), pools=[racks], nodes=nodes))
+    assert by(ZONE, found) == {"z1": 1}
+
+
+def test_a_domain_that_is_bought_for_others_counts() -> None:
+    """The node in z3 is a domain with no pod of the kind, so that no other may have more than one above it."""
+    ignoring = pods("a", 4, f"{ZONE} In z1 z2", cpu=1, **spread(honor_affinity=False))
+    elsewhere = pod("b", f"{ZONE} In z3", cpu=1)
+    assert by(ZONE, plan(snapshot(ignoring, types=(SMALL,)))) == {"z1": 2, "z2": 2}
+    found = plan(snapshot([*ignoring, elsewhere], types=(SMALL,)))
+    assert by(ZONE, found) == {"z1": 1, "z2": 1, "z3": 1}
+    assert len(found.unplaced) == 2
+
+
+def test_pods_count_only_where_the_node_policies_let_them() -> None:
+    large = machine("large", "size In large", cpu=2, price=0.2, zones=ZONES)
+    small = machine("small", "size In small", cpu=2, price=0.1, zones=ZONES)
+    counted = pods("small", 3, "size In small", cpu=2, **WEB)
+    counting = pods("large", 3, "size In large", cpu=2, **spread())
+    found = plan(snapshot([*counted, *counting], types=(small, large)))
+    on_large = [each for each in found.purchases if each.candidates[0][0] == "large"]
+    assert {each.requirements.allowed(ZONE).single for each in on_large} == set(ZONES)
+
+
+def test_who_is_only_counted_goes_where_it_is_cheapest() -> None:
+    cheap = machine("cheap", cpu=2, price=0.1, zones=("z1",))
+    dear = machine("dear", cpu=2, price=0.3, zones=("z2", "z3"))
+    counted = pods("b", 6, cpu=2, **WEB)
+    alone = plan(snapshot(counted, types=(cheap, dear)))
+    beside = plan(snapshot([*counted, *pods("a", 1, f"{ZONE} In z2", cpu=2, **spread())], types=(cheap, dear)))
+    assert not beside.unplaced
+    assert beside.cost == pytest.approx(alone.cost + 0.3)

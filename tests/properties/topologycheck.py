@@ -1,8 +1,8 @@
 """The judge of topology: spread, affinity and anti-affinity, one pod at a time on the state that a plan leads to.
 
 Each pod of the plan is looked at as if it were the last to be bound, with all others where they are or will be. Only
-planned pods that a spread counts and that have none of their own by the same key may come after it: nothing keeps them
-from where they go, and there may be no other place.
+planned pods that a spread counts and that have none of the same kind may come after it: nothing keeps them from where
+they go, and there may be no other place.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ class _State:
             yield f"{pod.name} makes the skew of {rule.key} in {here} too large"
 
     def _may_come_after(self, other: Pod, rule: Spread) -> bool:
-        return other.uid in self.planned and not any(each.hard and each.key == rule.key for each in other.spread)
+        alike = (each for each in other.spread if each.hard and each.key == rule.key)
+        return other.uid in self.planned and not any(each.selector == rule.selector for each in alike)
 
     def _skew(self, pod: Pod, here: str, rule: Spread, others: Iterable[tuple[Pod, Place]]) -> int:
         """How many more of these there are in the domain than in the emptiest one."""
