@@ -3,8 +3,8 @@
 For each scenario the plan's machines are created as Nodes, and its pods one after another, each nominated to the node
 that the plan gave it, so that kube-scheduler tries that node before any other. A pod that it put elsewhere, or left
 pending, is taken back and tried again after the others. When a whole round brings no pod home, all are taken back, and
-those of the kinds that were refused go first: an order in which all are accepted is enough, as the planner promises a state and not
-an order. If there still is none after a few orders, planner and scheduler disagree.
+those of the kinds that were refused go first: an order in which all are accepted is enough, as the planner promises a
+state and not an order. If there still is none after a few orders, planner and scheduler disagree.
 
 Limits: the opposite (a pod that the planner gives up, though the scheduler would place it) is not looked for.
 """
