@@ -1,7 +1,8 @@
 """Expiration: a claim older than its ``expireAfter`` is deleted, whatever runs on its node.
 
-It is forceful: no budget and no annotation holds it, and nothing is bought first; its pods are drained as those of any
-node on its way out. What can't be counted is not deleted (see `freeze`): an expired claim waits until that is over.
+It is forceful: no budget and no do-not-disrupt holds it, and nothing is bought first; its pods are drained as those of
+any node on its way out. Only a node that is preserved for debugging (`preserving`) is kept until that is over. What
+can't be counted is not deleted (see `freeze`): an expired claim waits until that is over.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.objects import seconds
 from autonodes.controllers.claims import Claims, created_at, deleted_at
 from autonodes.controllers.freeze import Freeze
+from autonodes.controllers.preserving import Preserving
 from autonodes.controllers.providers import GROUP
 from autonodes.controllers.waiting import wait_for_event
 from autonodes.core.clock import Clock
@@ -32,8 +34,11 @@ _APART: Final = 1.0
 
 
 class Expiration:
-    def __init__(self, state: ClusterState, claims: Claims, freeze: Freeze, clock: Clock) -> None:
-        self._state, self._claims, self._freeze, self._clock = state, claims, freeze, clock
+    def __init__(
+        self, state: ClusterState, claims: Claims, preserving: Preserving, freeze: Freeze, clock: Clock
+    ) -> None:
+        self._state, self._claims, self._preserving = state, claims, preserving
+        self._freeze, self._clock = freeze, clock
         self._came = asyncio.Event()
 
     def subscribe(self) -> None:
@@ -41,7 +46,8 @@ class Expiration:
         self._state.nodeclaims.subscribe(self._claim_changed)
 
     def _claim_changed(self, change: Change[NodeClaim]) -> None:
-        if change.old is None:
+        old, new = change.old, change.new
+        if new is not None and (old is None or old.metadata.annotations != new.metadata.annotations):
             self._came.set()
 
     async def run(self) -> None:
@@ -69,7 +75,7 @@ class Expiration:
             at = expires_at(claim)
             if at is None or deleted_at(claim) is not None or claim.spec.node_class_ref.group != GROUP:
                 continue
-            left = at - self._clock.now()
+            left = max(at, self._preserving.until(claim)) - self._clock.now()
             if left > 0:
                 soonest = min(soonest, left)
                 continue

@@ -247,7 +247,7 @@ class Program:
             settings=settings,
         )
         self.drifting = Drifting(self.state, claims, providers, clock=clock, settings=settings)
-        self.expiration = Expiration(self.state, claims, freeze, clock)
+        self.expiration = Expiration(self.state, claims, self._preserving, freeze, clock)
         self.collection = GarbageCollection(
             client, self.state, claims, nodes, providers, clock=clock, settings=settings
         )

@@ -1,7 +1,7 @@
 """Keeping a failed node for whoever wants to look at it: the annotation ``autonodes.io/preserve-until``.
 
 It names a moment (RFC 3339) and may stand on the NodeClaim or on the Node; the later one counts. Until then the node is
-neither repaired nor given up by a deadline. Whoever deletes it on purpose still does.
+neither repaired nor given up by a deadline, nor does it expire. Whoever deletes it on purpose still does.
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from autonodes.api.conditions import find_condition
 from autonodes.controllers.expiration import expires_at
+from autonodes.kube.resources import NODECLAIMS
 from controllers.claimbook import NOW, claim
 from controllers.stage import Stage
 from controllers.test_program import until_running
@@ -51,6 +54,28 @@ async def test_an_expired_node_goes_whatever_holds_it_and_its_pod_gets_another(s
         await until_running(stage, "web")
         (first,) = await stage.claims()
         await stage.until("it is asked to go", lambda: _is_leaving(stage, first.name))
+
+
+@pytest.mark.integration
+async def test_an_expired_node_that_is_preserved_stays_until_that_is_over(stage: Stage) -> None:
+    await stage.node_class()
+    await stage.pool(template={"expireAfter": "6s"}, disruption={"budgets": [{"nodes": "0"}]})
+    async with stage.controller():
+        await stage.pod("web")
+        await until_running(stage, "web")
+        (first,) = await stage.claims()
+        await _preserve(stage, first.name, "2999-01-01T00:00:00Z")
+        due = expires_at(first)
+        assert due is not None
+        await stage.until("it has expired", lambda: time.time() > due + 1.0)
+        assert not await _is_leaving(stage, first.name)
+        await _preserve(stage, first.name, None)
+        await stage.until("it is asked to go", lambda: _is_leaving(stage, first.name), seconds=90)
+
+
+async def _preserve(stage: Stage, name: str, until: str | None) -> None:
+    annotations = {"autonodes.io/preserve-until": until}
+    await stage.admin.merge_patch(NODECLAIMS, name, {"metadata": {"annotations": annotations}})
 
 
 async def _is_leaving(stage: Stage, name: str) -> bool:

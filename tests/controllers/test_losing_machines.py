@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -13,6 +13,9 @@ from controllers.stage import Stage
 from controllers.test_program import only_claim, until_running
 
 pytestmark = pytest.mark.integration
+
+NOTICE = 20.0
+"""Seconds that machines have which are taken away; the drain ends fifteen before."""
 
 SILENT = RepairPolicy(condition_type="Ready", condition_status="Unknown", toleration=0.5)
 
@@ -113,3 +116,30 @@ async def test_what_replaces_an_interrupted_machine_is_bought_while_it_is_draine
         node = await stage.admin.get(NODES, taken)
         assert "karpenter.sh/disrupted" in {taint["key"] for taint in node["spec"].get("taints") or ()}
         assert await stage.phase("web") == "Running"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("spot", "SpotInterrupted"), ("maintenance", "ScheduledMaintenance"), ("host-failure", "HostFailed")],
+)
+async def test_an_interrupted_machine_is_gone_within_its_notice_whatever_holds_its_pods(
+    stage: Stage, kind: Literal["spot", "maintenance", "host-failure"], reason: str
+) -> None:
+    await stage.node_class()
+    await stage.pool()
+    await stage.pod("web", annotations={"karpenter.sh/do-not-disrupt": "true"}, terminationGracePeriodSeconds=1)
+    budget = {"metadata": {"name": "web"}, "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "web"}}}}
+    await stage.admin.create(PDBS, budget, stage.namespace)
+    async with stage.controller():
+        await until_running(stage, "web")
+        taken = await stage.until("it is ready", lambda: _ready(stage))
+        provider_id = ProviderID((await only_claim(stage)).status.provider_id)
+        at = time.time() + NOTICE
+        stage.cloud.notices = [Interruption(provider_id=provider_id, kind=kind, at=at, message="")]
+        await stage.until("its machine is gone", lambda: _is_off(stage, provider_id), seconds=NOTICE + 20)
+        assert time.time() < at
+        assert reason in await stage.events(taken)
+
+
+async def _is_off(stage: Stage, provider_id: str) -> bool:
+    return all(record["provider_id"] != provider_id for record in stage.cloud.records())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import pytest
 
 from autonodes.controllers.replacements import annotation, underway
@@ -26,12 +29,28 @@ def test_an_annotation_that_makes_no_sense_replaces_nothing(text: str) -> None:
     assert not underway([claim(annotations={"autonodes.io/replaces": text})])
 
 
-async def _one_running(stage: Stage) -> str:
-    """The name of the only claim, with pod ``web`` on it."""
-    await stage.pod("web", cpu="1500m", labels={"app": "web"})
-    await until_running(stage, "web")
-    (found,) = await stage.claims()
-    return found.name
+@contextlib.asynccontextmanager
+async def one_running(stage: Stage, **settings: float) -> AsyncIterator[str]:
+    """A controller, with pod ``web`` on its only node: the name of the claim behind it."""
+    await stage.node_class()
+    await stage.pool()
+    async with stage.controller(**settings):
+        await stage.pod("web", cpu="1500m")
+        await until_running(stage, "web")
+        (found,) = await stage.claims()
+        yield found.name
+
+
+async def drift(stage: Stage) -> None:
+    """The pool's template is another from now on."""
+    await stage.pool(template={"taints": [{"key": "new", "effect": "PreferNoSchedule"}]})
+
+
+async def drift_until_a_replacement_is_bought(stage: Stage, old: str) -> None:
+    """It does not join yet."""
+    stage.kubelets.join = False
+    await drift(stage)
+    await stage.until("a replacement is bought", lambda: _is_waiting_for_the_new_one(stage, old))
 
 
 async def _names(stage: Stage) -> list[str]:
@@ -49,13 +68,8 @@ async def _has_gone(stage: Stage, old: str) -> bool:
 
 @pytest.mark.integration
 async def test_a_drifted_node_goes_when_its_replacement_is_there(stage: Stage) -> None:
-    await stage.node_class()
-    await stage.pool()
-    async with stage.controller():
-        old = await _one_running(stage)
-        stage.kubelets.join = False
-        await stage.pool(template={"taints": [{"key": "new", "effect": "PreferNoSchedule"}]})
-        await stage.until("a replacement is bought", lambda: _is_waiting_for_the_new_one(stage, old))
+    async with one_running(stage) as old:
+        await drift_until_a_replacement_is_bought(stage, old)
         assert await stage.phase("web") == "Running"
         stage.kubelets.join = True
         await stage.until("the old one is gone", lambda: _has_gone(stage, old))
@@ -65,12 +79,9 @@ async def test_a_drifted_node_goes_when_its_replacement_is_there(stage: Stage) -
 
 @pytest.mark.integration
 async def test_a_replacement_that_can_not_be_had_leaves_the_old_node_as_it_was(stage: Stage) -> None:
-    await stage.node_class()
-    await stage.pool()
-    async with stage.controller():
-        old = await _one_running(stage)
+    async with one_running(stage) as old:
         stage.cloud.stock = {(name, zone): 0 for name in ("small", "medium", "large") for zone in ("a", "b")}
-        await stage.pool(template={"taints": [{"key": "new", "effect": "PreferNoSchedule"}]})
+        await drift(stage)
         await stage.until("a replacement is tried", lambda: stage.cloud.sold_out)
         await stage.until("the old one is as it was", lambda: _is_as_before(stage, old))
         assert await stage.phase("web") == "Running"
@@ -83,13 +94,8 @@ async def _is_as_before(stage: Stage, old: str) -> bool:
 
 @pytest.mark.integration
 async def test_a_successor_goes_on_where_a_dead_controller_was(stage: Stage) -> None:
-    await stage.node_class()
-    await stage.pool()
-    async with stage.controller():
-        old = await _one_running(stage)
-        stage.kubelets.join = False
-        await stage.pool(template={"taints": [{"key": "new", "effect": "PreferNoSchedule"}]})
-        await stage.until("a replacement is bought", lambda: _is_waiting_for_the_new_one(stage, old))
+    async with one_running(stage) as old:
+        await drift_until_a_replacement_is_bought(stage, old)
     stage.kubelets.join = True
     async with stage.controller():
         await stage.until("the old one is gone", lambda: _has_gone(stage, old))
@@ -98,13 +104,8 @@ async def test_a_successor_goes_on_where_a_dead_controller_was(stage: Stage) -> 
 
 @pytest.mark.integration
 async def test_a_replacement_that_never_joins_is_given_back_and_the_old_node_stays(stage: Stage) -> None:
-    await stage.node_class()
-    await stage.pool()
-    async with stage.controller(replacement_deadline=2.0):
-        old = await _one_running(stage)
-        stage.kubelets.join = False
-        await stage.pool(template={"taints": [{"key": "new", "effect": "PreferNoSchedule"}]})
-        await stage.until("a replacement is bought", lambda: _is_waiting_for_the_new_one(stage, old))
+    async with one_running(stage, replacement_deadline=2.0) as old:
+        await drift_until_a_replacement_is_bought(stage, old)
         await stage.pool()
         await stage.until("the old one is as it was", lambda: _is_as_before(stage, old))
         assert await stage.phase("web") == "Running"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -218,3 +219,25 @@ def test_drifted_nodes_of_a_static_pool_get_one_more_each_as_far_as_budget_and_l
 
 def test_a_static_node_that_has_not_drifted_is_never_disrupted() -> None:
     assert decided(static(owned("n1"), owned("n2"))).commands == ()
+
+
+def test_the_drift_of_a_large_pool_is_over_in_as_many_rounds_as_its_budget_asks_for() -> None:
+    """Each round takes as long as a replacement takes to join; one node a round would be 4,000 of them."""
+    tenth = replace(POOL, budgets=(Budget(nodes="10%"),))
+    fleet = {f"n{number:04}": owned(f"n{number:04}") for number in range(4000)}
+    drifted, rounds = set(fleet), 0
+    while drifted and rounds < 20:
+        found = decided(cluster(*fleet.values(), pods=_one_each(fleet), of=tenth), *drifted)
+        assert len(found.commands) <= 400
+        gone = {name for command in found.commands for name in command.candidates}
+        assert all(len(command.replacements) == 1 for command in found.commands)
+        for name in gone:
+            del fleet[name]
+            fleet[f"{name}r"] = owned(f"{name}r")
+        drifted -= gone
+        rounds += 1
+    assert rounds == 10
+
+
+def _one_each(fleet: Mapping[str, object]) -> tuple[Pod, ...]:
+    return tuple(running(f"p-{name}", name, cpu=2) for name in fleet)
