@@ -55,14 +55,16 @@ class Purchasing:
         """Open the nodes of pods that must share one."""
         if not any(shape.caps.needs for shape in waiting):
             return waiting
-        known = {*rooted, *self.bins.counters}
-        while (found := founders(waiting, known)) is not None:
+        known, tried = {*rooted, *self.bins.counters}, set[Counter]()
+        while (found := founders(waiting, known, tried)) is not None:
             needs, ways = found
-            for shape, count in Founding(self.bins, self._lanes, self.ledger).open(needs, ways).items():
+            opened = Founding(self.bins, self._lanes, self.ledger).open(needs, ways)
+            for shape, count in opened.items():
                 waiting[shape] -= count
                 known |= shape.caps.counts
             waiting = {shape: count for shape, count in waiting.items() if count}
-            known |= needs
+            if not opened:
+                tried |= needs
         return waiting
 
     def _buy(self, waiting: Mapping[Shape, int]) -> Waiting:

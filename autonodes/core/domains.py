@@ -28,6 +28,7 @@ from typing import Final
 from autonodes.core.bitsets import lowest
 from autonodes.core.catalog import Catalog
 from autonodes.core.census import Census, universe
+from autonodes.core.company import Company
 from autonodes.core.counting import Counts
 from autonodes.core.lanes import Lanes
 from autonodes.core.model import NodePool, Pod, PodUID, Reason
@@ -105,6 +106,7 @@ class Domains:
         self._offered: dict[str, list[str]] = {}
         self._prices: dict[object, float] = {}
         self._holders: dict[int, int] = {}
+        self._company = Company()
 
     def resolve(self, shapes: Iterable[Shape]) -> list[Shape]:
         """The shapes to be packed, in the order of their first pods."""
@@ -114,6 +116,7 @@ class Domains:
                 self._holders[rule.group] = min(rule.max_skew, self._holders.get(rule.group, rule.max_skew))
         self._shapes = {}
         free = [shape for shape in listed if not shape.topology]
+        self._company.expect(listed, free)
         waiting = _in_order([shape for shape in listed if shape.topology])
         while waiting:
             before = sum(len(shape.pods) for shape in waiting)
@@ -135,6 +138,7 @@ class Domains:
                 left = shape.pods[number:]
                 break
             self._settle(shape.topology, cell)
+            self._company.settle(shape, cell.at)
             cell.room -= 1
             self._pin(cell).pods.append(pod)
             self.pinned.setdefault(_alike(cell.shape), []).append(pod)
@@ -164,7 +168,8 @@ class Domains:
             must, crowding = self._crowding(shape.topology, cell.at, cells)
             dear = cell.room <= 0 and cell.price > NEARLY * cheapest
             present = self._present(shape.topology, cell.at)
-            rank = (not cell.at, must, cell.room <= 0, dear, crowding, *wishes, cell.price, present)
+            alone = not self._company.there(shape, cell.at)
+            rank = (not cell.at, must, alone, cell.room <= 0, dear, crowding, *wishes, cell.price, present)
             if least is None or rank < least:
                 best, least, crowded = cell, rank, bool(must or crowding)
         if best is not None and crowded:
@@ -192,7 +197,7 @@ class Domains:
                 return near
         for spread in topology.spread:
             count = census.counts[spread.group].get(at[spread.key], 0) + spread.own
-            if count - self._fewest(spread, cells) > spread.max_skew:
+            if count - self._fewest(spread, at[spread.key], cells) > spread.max_skew:
                 return spread
         return None
 
@@ -200,12 +205,13 @@ class Domains:
         """No pod of any group that it must be near to is anywhere."""
         return not any(self._census.anywhere(rule.group) for rule in topology.near)
 
-    def _fewest(self, rule: SpreadRule, cells: Sequence[Cell]) -> int:
+    def _fewest(self, rule: SpreadRule, here: str, cells: Sequence[Cell]) -> int:
+        """In one domain; what may be here is surely here where it is compared with itself."""
         domains = universe([cell.at[rule.key] for cell in cells], self._census.domains(rule.group))
         if len(domains) < rule.min_domains:
             return 0
-        counts = self._census.sure[rule.group]
-        return min(counts.get(domain, 0) for domain in domains)
+        counts, sure = self._census.counts[rule.group].get(here, 0), self._census.sure[rule.group]
+        return min(counts if domain == here else sure.get(domain, 0) for domain in domains)
 
     def _crowding(self, topology: Topology, at: Mapping[str, str], cells: Sequence[Cell]) -> tuple[int, int]:
         """By how much the pod would break the spread of others, which nothing forbids: of those that must be kept all
@@ -255,7 +261,7 @@ class Domains:
         options = [[*self._options(key), *(() if key in asked else (None,))] for key in keys]
         combinations = islice(product(*options), MOST_CELLS)
         cells = (self._cell(shape, dict(zip(keys, values, strict=True))) for values in combinations)
-        found = [cell for cell in cells if cell is not None]
+        found = [self._countable(cell, shape) for cell in cells if cell is not None]
         kept_out = any(self._census.held[group] for group in shape.topology.counted)
         # one that is only counted may be where nobody can say, unless it is to stay away from somewhere
         anywhere = None if asked or kept_out else self._cell(shape, {})
@@ -280,6 +286,20 @@ class Domains:
         room = self._room(pinned, len(shape.pods))
         at = {key: value for key, value in wanted.items() if value is not None}
         return Cell(at, pinned, price, room) if room or price < math.inf else None
+
+    def _countable(self, cell: Cell, shape: Shape) -> Cell:
+        """Among nodes on which its pods surely count for others, where that costs nothing."""
+        for number in shape.topology.counted:
+            counts, may = self._counts.of(cell.shape, number)
+            filtering = self._groups.groups[number].nodes.terms
+            if may and not counts and filtering:
+                both = (term & wanted for term, wanted in product(cell.shape.terms, filtering))
+                terms = tuple(dict.fromkeys(term for term in both if term.contradiction() is None))
+                pinned = replace(cell.shape, terms=terms, pods=[])
+                price, room = self._price(pinned), self._room(pinned, len(shape.pods))
+                if terms and price <= cell.price and room >= cell.room:
+                    cell = Cell(cell.at, pinned, price, room)
+        return cell
 
     def _pin_terms(self, terms: tuple[Requirements, ...], at: Mapping[str, str | None]) -> tuple[Requirements, ...]:
         key = (terms, tuple(at.items()))

@@ -1,10 +1,9 @@
 """Pods that must share a node with others, by affinity to ``kubernetes.io/hostname``: the node that they share is
 opened with as many of them as it can hold.
 
-A group that has a pod somewhere already must go where that is. Only one that has none is *founded*: one of the pods
-that the others want to be near to, or, where there are none that may be anywhere, those that may be the first (they are
-in the group themselves); and then all that want to be there. What does not fit on that node waits: there can't be a
-second one.
+With one of the pods that the others want to be near to come all that want to be there, and with another one those that
+had no room beside the first. Where nobody of the group is anywhere or waits to go where it likes, those that are in the
+group themselves may be the first, on one node: what does not fit there waits.
 """
 
 from __future__ import annotations
@@ -46,25 +45,28 @@ MOST_HOSTS: Final = 8
 """Shapes that are tried as those that the others follow."""
 
 
-def founders(waiting: Mapping[Shape, int], known: Collection[Counter]) -> tuple[frozenset[Counter], list[Party]] | None:
-    """The next group that is to be founded and the ways to do it; None if there is no such group.
+def founders(
+    waiting: Mapping[Shape, int], rooted: Collection[Counter], tried: Collection[Counter]
+) -> tuple[frozenset[Counter], list[Party]] | None:
+    """The next group that is to have a node and the ways to do it; None if there is no such group.
 
-    :param known: counters to which some pod that runs or has a place adds
+    :param rooted: counters to which some pod that runs or has a place adds
+    :param tried: groups that are done
     """
     for shape in waiting:
-        needs = shape.caps.needs.difference(known)
+        needs = shape.caps.needs.difference(tried)
         if needs:
-            return needs, list(_ways(waiting, needs))
+            return needs, list(_ways(waiting, needs, may_be_first=not needs & set(rooted)))
     return None
 
 
-def _ways(waiting: Mapping[Shape, int], needs: frozenset[Counter]) -> Iterator[Party]:
+def _ways(waiting: Mapping[Shape, int], needs: frozenset[Counter], *, may_be_first: bool) -> Iterator[Party]:
     guests = [(each, count) for each, count in waiting.items() if each.caps.needs & needs]
     first = [(each, count) for each, count in guests if needs <= each.caps.counts]
     others = [each for each in guests if each not in first]
     free = [each for each in waiting if needs <= each.caps.counts and not needs <= each.caps.needs]
     hosts = [each for each in free if not each.caps.needs]
-    if first and not free:
+    if first and not free and may_be_first:
         yield [*first, *others]
     for host in hosts[:MOST_HOSTS]:
         yield [(host, 1), *first, *others]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from autonodes.core.census import Census
 from autonodes.core.domains import Domains
 from autonodes.core.model import NodePool, PodUID, Purchase, Reason
+from autonodes.core.requirements import Requirements
 from autonodes.core.selection import Group
 from autonodes.core.taints import untolerated
 
@@ -79,9 +80,8 @@ def _new_domains(
 def _domains(purchase: Purchase, group: Group, pool: NodePool) -> frozenset[str]:
     """Those that the node may be in, if the group's node policies let it count."""
     terms, tolerations, _ = group.nodes
-    if terms and not any(purchase.requirements.compatible(term) for term in terms):
-        return frozenset()
     if tolerations is not None and untolerated(pool.taints, tolerations) is not None:
         return frozenset()
-    allowed = purchase.requirements.allowed(group.key)
-    return frozenset() if allowed.complement else allowed.values
+    suiting = [term for term in terms or (Requirements(),) if purchase.requirements.compatible(term)]
+    allowed = [(purchase.requirements & term).allowed(group.key) for term in suiting]
+    return frozenset().union(*(each.values for each in allowed if not each.complement))

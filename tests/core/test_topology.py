@@ -271,3 +271,19 @@ def test_who_is_only_counted_goes_where_it_is_cheapest() -> None:
     beside = plan(snapshot([*counted, *pods("a", 1, f"{ZONE} In z2", cpu=2, **spread())], types=(cheap, dear)))
     assert not beside.unplaced
     assert beside.cost == pytest.approx(alone.cost + 0.3)
+
+
+def test_pods_that_follow_others_onto_their_nodes_get_room_beside_each_of_them() -> None:
+    hosts = pods("host", 2, cpu=1, **apart(HOSTNAME))
+    following = [pod(f"f-{n}", cpu=4, near=(PodTerm(HOSTNAME, selecting()),)) for n in range(6)]
+    found = plan(snapshot([*hosts, *following], types=(SMALL, LARGE)))
+    assert not found.unplaced
+    assert len(found.purchases) == 2
+
+
+def test_a_pod_that_must_share_a_node_is_told_the_domains_of_the_one_that_it_follows() -> None:
+    host = pod("host", f"{ZONE} In z3", cpu=1, **WEB)
+    evenly = {"labels": {"app": "f"}, "spread": (Spread(ZONE, selecting("f")),)}
+    follower = pod("f", cpu=1, near=(PodTerm(HOSTNAME, selecting()),), **evenly)
+    found = plan(snapshot([host, follower], types=(SMALL, LARGE)))
+    assert [sorted(purchase.pods) for purchase in found.purchases] == [["f", "host"]]

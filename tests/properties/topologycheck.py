@@ -134,6 +134,9 @@ class _State:
         """Whether pods there count, by the node policies of the constraint."""
         terms = pod.required_terms if rule.honor_affinity else ()
         if place.purchase is not None:
+            pool = next(pool for pool in self._snapshot.pools if pool.name == place.purchase.pool)
+            if rule.honor_taints and untolerated(pool.taints, pod.tolerations) is not None:
+                return False
             return not terms or any(place.purchase.requirements.compatible(term) for term in terms)
         if terms and not any(term.satisfied_by(place.labels) for term in terms):
             return False
