@@ -229,6 +229,8 @@ class PrivateNodes(Model):
     """Dollars an hour that the nodes of all pools may cost together, those on their way included."""
     max_monthly_cost: Dollars | None = None
     """Dollars in a month of 730 hours; the smaller of both limits holds."""
+    metrics_port: int | None = Field(default=None, strict=True, ge=1, le=65535)
+    """The port of this machine's loopback on which the controller serves Prometheus metrics; none without it."""
     auto_nodes: tuple[AutoNodes, ...] = ()
     """Where nodes come from; without it, nodes on this machine in a pool called default."""
 
@@ -245,6 +247,10 @@ class VClusterConfig(Model):
     def limits(self) -> dict[str, int]:
         """Of all pools together, for the planner."""
         return cost_limit(self.private_nodes.max_hourly_cost, self.private_nodes.max_monthly_cost)
+
+    def with_metrics_port(self, port: int) -> Self:
+        """The same, with metrics served there."""
+        return self.model_copy(update={"private_nodes": self.private_nodes.model_copy(update={"metrics_port": port})})
 
     def dump(self) -> str:
         """As YAML, with what was set and nothing else; `parse` gives the same back."""

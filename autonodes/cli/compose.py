@@ -210,7 +210,9 @@ async def run_controller(cluster: Cluster) -> None:
                     extra=(approver.run,),
                     decided=decided,
                     clock=clock,
-                    settings=ControllerSettings(limits=config.limits()),
+                    settings=ControllerSettings(
+                        limits=config.limits(), metrics_port=config.private_nodes.metrics_port or 0
+                    ),
                 )
             )
 

@@ -59,14 +59,27 @@ _POLL: Final = 0.1
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Look for components in this directory first; may be repeated.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Serve the controller's Prometheus metrics there, on this machine only (privateNodes.metricsPort).",
+)
 @click.option("--wait", default=180.0, show_default=True, metavar="SECONDS", help="Time limit, components aside.")
-def up(file: Path | None, name: str, provider: str | None, directories: tuple[Path, ...], wait: float) -> None:
+def up(
+    file: Path | None,
+    name: str,
+    provider: str | None,
+    directories: tuple[Path, ...],
+    metrics_port: int | None,
+    wait: float,
+) -> None:
     """Start a cluster, or bring a running one to what its configuration says.
 
     Safe to repeat at any time: it goes on where an earlier run, or a crash, has left off.
     """
     cluster = state.cluster(name)
-    request = wanted(cluster, file=file, provider=provider)
+    request = wanted(cluster, file=file, provider=provider, metrics_port=metrics_port)
     compose.check_environment(request.settings.providers)
     steps = Steps()
     steps.title(f"cluster {name} in {cluster.directory}")
@@ -177,7 +190,7 @@ class _Run:
             step.said = "ready, watching for pods that wait"
 
     def _remember_config(self, config: VClusterConfig) -> None:
-        """Opens the controller's gate; a controller that runs is started anew when its providers' options changed."""
+        """Opens the controller's gate; a controller that runs is started anew when what it is started with changed."""
         content = config.dump().encode()
         changed = digest(content) != self._record.config_digest
         if changed and self._cluster.bootstrapped_file.exists() and self._options_changed(config):
@@ -189,10 +202,7 @@ class _Run:
     def _options_changed(self, config: VClusterConfig) -> bool:
         from autonodes.api.vcluster import load
 
-        before = load(self._cluster.config_file).private_nodes.auto_nodes
-        return {each.provider: each.properties for each in before} != {
-            each.provider: each.properties for each in config.private_nodes.auto_nodes
-        }
+        return _started_with(load(self._cluster.config_file)) != _started_with(config)
 
     async def _wait_for_controller(self, applier: Applier) -> None:
         import asyncio
@@ -208,6 +218,12 @@ class _Run:
                 )
             await asyncio.sleep(_POLL)
         self._supervision.check()
+
+
+def _started_with(config: VClusterConfig) -> tuple[object, ...]:
+    """What of the configuration a controller reads at its start only."""
+    nodes = config.private_nodes
+    return {each.provider: each.properties for each in nodes.auto_nodes}, config.limits(), nodes.metrics_port
 
 
 def _components(record: Record) -> Components:

@@ -27,8 +27,15 @@ class Wanted:
     config: Callable[[], VClusterConfig]
 
 
-def wanted(cluster: Cluster, *, file: Path | None, provider: str | None) -> Wanted:
+def wanted(cluster: Cluster, *, file: Path | None, provider: str | None, metrics_port: int | None = None) -> Wanted:
     """:raises ConfigError: the file, or a change of what can't be changed"""
+    found = _wanted(cluster, file=file, provider=provider)
+    if metrics_port is None:
+        return found
+    return Wanted(found.settings, lambda: found.config().with_metrics_port(metrics_port))
+
+
+def _wanted(cluster: Cluster, *, file: Path | None, provider: str | None) -> Wanted:
     if file is not None and provider is not None:
         raise ConfigError("--provider", provider, "the file names its providers: give one of --file and --provider")
     record = cluster.record()

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 
+_MINUTES: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+"""Seconds: a machine goes in a few, a drain may take hours."""
+
 _BYTES: Final = 1
 _MILLI: Final = 1000
 
@@ -57,6 +60,13 @@ class Metrics:
         )
         self._scheduling = Histogram(
             "karpenter_scheduler_scheduling_duration_seconds", "Time of one plan", registry=self.registry
+        )
+        self._termination = Histogram(
+            "karpenter_nodeclaims_termination_duration_seconds",
+            "From the request to delete a NodeClaim to its end",
+            ["nodepool"],
+            buckets=_MINUTES,
+            registry=self.registry,
         )
         self._unschedulable = 0
         self._allowed: dict[tuple[str, ...], float] = {}
@@ -77,6 +87,8 @@ class Metrics:
             self._created.labels(new.pool).inc()
         if new is None and old is not None:
             self._terminated.labels(old.pool).inc()
+            if (asked := deleted_at(old)) is not None:
+                self._termination.labels(old.pool).observe(max(0.0, self._clock.now() - asked))
         if new is not None and new.condition(DISRUPTION_REASON) and not (old and old.condition(DISRUPTION_REASON)):
             found = find_condition(new.status.conditions, DISRUPTION_REASON)
             self._disrupted.labels(new.pool, found.reason.lower() if found else "").inc()

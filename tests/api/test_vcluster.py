@@ -134,6 +134,7 @@ def test_what_was_written_survives_a_round_trip() -> None:
         (pool_with("limit: {}"), ["dynamic[0].limit", '"limits"']),
         (pool_with("limits: {cpu: much}"), ["dynamic[0].limits.cpu", "'much'"]),
         (pool_with("expireAfter: 30d"), ["dynamic[0].expireAfter", "720h"]),
+        ("privateNodes: {metricsPort: 0}", ["privateNodes.metricsPort", "0", "1"]),
         (pool_with("maxHourlyCost: -1"), ["dynamic[0].maxHourlyCost", "-1", "0"]),
         ("privateNodes: {maxMonthlyCost: $100}", ["privateNodes.maxMonthlyCost", "$100", "number"]),
         (pool_with("nodeLabels: {karpenter.sh/nodepool: x}"), ["nodeLabels[karpenter.sh/nodepool]"]),
@@ -159,6 +160,12 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     message = refusal("networkin: {}\ncontrolPlane: {proxy: {port: 0}}")
     assert "networkin" in message
     assert "controlPlane.proxy.port" in message
+
+
+def test_a_metrics_port_that_is_given_elsewhere_becomes_part_of_the_configuration() -> None:
+    config = parse(FULL, source="f").with_metrics_port(9090)
+    assert config.private_nodes.metrics_port == 9090
+    assert parse(config.dump(), source="f") == config
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

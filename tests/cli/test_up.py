@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from cluster import COMMAND, Cluster, kubectl_path, wait_for
+from syncer.controlplane.temporary import free_port
 from syncer.status import Identity
 
 pytestmark = pytest.mark.integration
@@ -127,6 +129,29 @@ def test_a_second_up_changes_nothing(cluster: Cluster) -> None:
     said = up(cluster)
     assert "all valid" in said
     assert pids(cluster) == before
+
+
+def test_metrics_are_served_where_up_was_told_and_the_control_plane_goes_on(cluster: Cluster, tmp_path: Path) -> None:
+    before, port = pids(cluster), free_port()
+    up(cluster, "--metrics-port", str(port))
+    wait_for("it is in sync", lambda: "karpenter_cluster_state_synced 1.0" in _metrics(port), cluster=cluster)
+    up(cluster)
+    assert "karpenter_cluster_state_synced 1.0" in _metrics(port)
+    file = tmp_path / "vcluster.yaml"
+    file.write_text("privateNodes: {autoNodes: [{provider: kwok, dynamic: [{name: default}]}]}")
+    up(cluster, "-f", str(file))
+    wait_for("they no longer are", lambda: not _metrics(port), cluster=cluster)
+    after = pids(cluster)
+    assert {name for name in before if before[name] != after[name]} <= {"controller", "kwok"}
+
+
+def _metrics(port: int) -> str:
+    """ "" while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
 
 
 def test_a_pod_that_waits_gets_a_node(cluster: Cluster) -> None:

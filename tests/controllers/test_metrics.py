@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import cast
 
 import aiohttp
@@ -19,6 +18,7 @@ from controllers.claimbook import claim
 from controllers.stage import Stage
 from controllers.test_program import until_running
 from core.parts import pool, snapshot
+from syncer.controlplane.temporary import free_port
 
 
 def metrics(monkeypatch: pytest.MonkeyPatch, *, synced: bool = True) -> Metrics:
@@ -34,12 +34,14 @@ def lines(of: Metrics) -> list[str]:
 def test_claims_are_counted_as_they_come_are_disrupted_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     found = metrics(monkeypatch)
     new, marked = claim(), claim("DisruptionReason")
-    for old, after in ((None, new), (new, marked), (marked, marked), (marked, None)):
+    going = claim("DisruptionReason", deleted=-50.0)
+    for old, after in ((None, new), (new, marked), (marked, marked), (marked, going), (going, None)):
         found._claim_changed(Change("default-abcde", old, after))
     shown = lines(found)
     assert 'karpenter_nodeclaims_created_total{nodepool="default"} 1.0' in shown
     assert 'karpenter_nodeclaims_disrupted_total{nodepool="default",reason="disruptionreason"} 1.0' in shown
     assert 'karpenter_nodeclaims_terminated_total{nodepool="default"} 1.0' in shown
+    assert 'karpenter_nodeclaims_termination_duration_seconds_count{nodepool="default"} 1.0' in shown
 
 
 def test_what_was_there_before_is_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,12 +58,6 @@ def test_decisions_and_what_budgets_allow_are_told(monkeypatch: pytest.MonkeyPat
     assert 'karpenter_voluntary_disruption_decisions_total{decision="delete",reason="drifted"} 1.0' in shown
     assert 'karpenter_nodepools_allowed_disruptions{nodepool="default",reason="Drifted"} 0.0' in shown
     assert "karpenter_cluster_state_synced 0.0" in shown
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return cast(int, taken.getsockname()[1])
 
 
 @pytest.mark.integration
