@@ -11,7 +11,7 @@ import json
 
 from syncer.controlplane import kine
 from syncer.controlplane.settings import LOOPBACK, ControlPlane
-from syncer.controlplane.tuning import API_SERVER_SOFT_MEMORY_MB, GO
+from syncer.controlplane.tuning import API_SERVER_SOFT_MEMORY_MB, SMALL_GO
 from syncer.pki import CLUSTER_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT
 from syncer.process import Probe, Process
 
@@ -32,7 +32,7 @@ def process(plane: ControlPlane) -> Process:
     return Process(
         name=NAME,
         argv=(str(plane.binaries[NAME]), *flags),
-        env=GO,
+        env=SMALL_GO,
         after=(kine.NAME,),
         soft_memory_mb=API_SERVER_SOFT_MEMORY_MB,
         ready=Probe(
