@@ -157,13 +157,15 @@ class Standing:
         return [self._members[group] for group in groups.groups]
 
     def _count(self, members: Members, group: Group, present: Sequence[tuple[int, Kind]]) -> None:
-        domains = self.domains(group)
+        domains, at, by_domain = self.domains(group), members.at, members.domains
+        larger = group.key != HOSTNAME
         for index, kind in present:
-            count = kind.staying if group.staying else kind.staying + kind.leaving
-            if count and (domain := domains.get(index)) is not None:
-                members.at[index] = members.at.get(index, 0) + count
-                if group.key != HOSTNAME:
-                    members.domains[domain] = members.domains.get(domain, 0) + count
+            count = kind.count(group)
+            if count and index in domains:
+                at[index] = at.get(index, 0) + count
+                if larger:
+                    domain = domains[index]
+                    by_domain[domain] = by_domain.get(domain, 0) + count
 
     @cached_property
     def _kinds(self) -> Sequence[tuple[Pod, Sequence[tuple[int, Kind]]]]:
@@ -171,7 +173,9 @@ class Standing:
         found: dict[Hashable, tuple[Pod, list[tuple[int, Kind]]]] = {}
         for index, place in enumerate(self.places):
             for key, kind in place.kinds.items():
-                found.setdefault(key, (kind.pod, []))[1].append((index, kind))
+                if key not in found:
+                    found[key] = kind.pod, []
+                found[key][1].append((index, kind))
         return list(found.values())
 
     @cached_property
@@ -298,8 +302,7 @@ class Targets:
         for kind in place.kinds.values() if groups.groups else ():
             for number in groups.of(kind.pod):
                 if groups.groups[number].key == HOSTNAME:
-                    count = kind.staying if groups.groups[number].staying else kind.staying + kind.leaving
-                    tally.add(Caps(frozenset((number,))), count)
+                    tally.add(Caps(frozenset((number,))), kind.count(groups.groups[number]))
         for group, pod in place.keepers:
             if group.key == HOSTNAME:
                 number = groups.number(group)

@@ -94,6 +94,10 @@ class Kind:
     staying: int = 0
     leaving: int = 0
 
+    def count(self, group: Group) -> int:
+        """How many of them count for a group that they are in."""
+        return self.staying if group.staying else self.staying + self.leaving
+
 
 class Target:
     """A place while pods are put there in one plan.
