@@ -8,9 +8,10 @@ Three reasons, in this order; the first under which anything can be done decides
 
 For the last two the planner says where the pods would go if the nodes were not there (`simulation`), for many nodes in
 one plan. Nodes whose pods share a purchase can only go together; each such group is a command of its own. A group
-whose pods do not all have a place is left alone, with the pods named. Consolidation tries all nodes that may go, then
-half of them, a quarter, and so on, those first whose going costs the workloads least; what saves most is done. If none
-of that saves anything, nodes are tried one by one: a bounded number in each decision, others each minute.
+whose pods do not all have a place is left alone, with the pods named. Consolidation takes the nodes that may go in the
+order of what their going costs the workloads, a hundred at a time: all of them, then half, a quarter, and so on; what
+saves most is done. If none of that saves anything, nodes are tried one by one: a bounded number in each decision,
+others each minute.
 
 Against churn: replacing saves at least a given share of what the nodes cost, whatever is launched in the end, and
 nodes younger than a given age are left alone. Budgets, annotations, PodDisruptionBudgets: see `eligibility`.
@@ -37,7 +38,7 @@ BALANCED: Final = "Balanced"
 _BALANCE: Final = 0.5
 """Of savings to disruption, both as shares of the pool's: what ``Balanced`` asks for at least."""
 
-_SINGLES: Final = 50
+_SINGLES: Final = 1000
 """Nodes that are tried one by one in one decision."""
 
 _TOGETHER: Final = 100
@@ -191,11 +192,9 @@ class _Engine:
         )
         ranked = self._within_budgets(sorted(found, key=lambda each: (each.cost, each.node.name)), UNDERUTILIZED)
         best: list[Command] = []
-        count = min(len(ranked), _TOGETHER)
-        while count:
-            commands = [each for each in self._commands(ranked[:count], UNDERUTILIZED) if each.saved > 0]
+        for together in _portions(ranked):
+            commands = [each for each in self._commands(together, UNDERUTILIZED) if each.saved > 0]
             best = max((best, commands), key=_worth)
-            count //= 2
         return best or self._singles(ranked)
 
     def _singles(self, ranked: Sequence[Candidate]) -> list[Command]:
@@ -304,6 +303,15 @@ class _Engine:
         if not money or not disruption:
             return True
         return command.saved / money >= _BALANCE * sum(each.cost for each in members) / disruption
+
+
+def _portions(ranked: Sequence[Candidate]) -> Iterator[Sequence[Candidate]]:
+    """As many at a time as may go together, and of each such number the first half, the first quarter, and so on."""
+    for start in range(0, len(ranked), _TOGETHER):
+        count = min(len(ranked) - start, _TOGETHER)
+        while count:
+            yield ranked[start : start + count]
+            count //= 2
 
 
 def _worth(commands: Sequence[Command]) -> tuple[float, int]:

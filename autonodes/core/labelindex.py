@@ -17,6 +17,9 @@ from autonodes.core.requirements import Requirement, Requirements
 MOST_ANSWERS: Final = 10_000
 """Answers that are kept before all are forgotten: an index may serve for a long time."""
 
+MOST_VALUES: Final = 1_000
+"""The same of what rows have at a key, which is asked for by purchases."""
+
 
 class LabelIndex:
     """:param pools: of each pool the rows"""
@@ -25,6 +28,7 @@ class LabelIndex:
         self._columns: dict[str, dict[str, _Column]] = {pool: {} for pool in pools}
         self._of_pool = dict(pools)
         self._satisfying: dict[tuple[str, Requirements], int] = {}
+        self._values: dict[tuple[str, str, int], Requirement | None] = {}
 
     def add(self, pool: str, requirement: Requirement, rows: int) -> None:
         """Say what the nodes of these rows have at one key, the pool's own requirements included."""
@@ -53,6 +57,16 @@ class LabelIndex:
 
     def values(self, pool: str, key: str, mask: int) -> Requirement | None:
         """What the rows of a mask have at a key, taken together; None unless each has a single value there."""
+        known = (pool, key, mask)
+        if known in (values := self._values):
+            return values[known]
+        found = self._together(pool, key, mask)
+        if len(values) >= MOST_VALUES:
+            self._values = values = {}
+        values[known] = found
+        return found
+
+    def _together(self, pool: str, key: str, mask: int) -> Requirement | None:
         column = self._columns.get(pool, {}).get(key)
         if column is None or mask & ~column.defined:
             return None

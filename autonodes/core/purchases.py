@@ -16,7 +16,7 @@ from autonodes.core.catalog import Catalog, least_values
 from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
 from autonodes.core.limits import Ledger
 from autonodes.core.model import PodUID, Purchase
-from autonodes.core.requirements import Requirements
+from autonodes.core.requirements import Requirement, Requirements
 from autonodes.core.resources import Resources, add, greatest, subtract
 from autonodes.core.shapes import Shape
 
@@ -103,13 +103,14 @@ class Purchases:
         return tuple(f"{key}: {offered} of minValues {least}" for key, offered, least in counted if offered < least)
 
     def _cheapest_types(self, rows: int) -> int:
-        kept, types = 0, set[str]()
+        """All are of one pool."""
+        types: dict[str, None] = {}
         for index in bits(rows):
-            name = self._catalog.rows[index].type.name
-            if name in types or len(types) < MOST_TYPES:
-                types.add(name)
-                kept |= 1 << index
-        return kept
+            types[self._catalog.rows[index].type.name] = None
+            if len(types) == MOST_TYPES:
+                named = Requirements([Requirement.of(INSTANCE_TYPE, "In", sorted(types))])
+                return rows & self._catalog.labels.satisfying(self._catalog.rows[index].pool.name, named)
+        return rows
 
     def _closed(self, rows: int, node: _Node) -> int:
         """As many of the rows, the cheapest first, as leave no combination of theirs that would not do."""
