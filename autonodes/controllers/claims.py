@@ -19,7 +19,7 @@ from autonodes.api.objects import timestamp
 from autonodes.controllers.decisionlog import DecisionLog
 from autonodes.core import lifecycle
 from autonodes.core.clock import Clock
-from autonodes.core.labels import TERMINATION_TIMESTAMP
+from autonodes.core.labels import TERMINATION_FINALIZER, TERMINATION_TIMESTAMP
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ConflictError, NotFoundError
 from autonodes.kube.events import EventRecorder, ObjectReference
@@ -47,6 +47,11 @@ def created_at(claim: NodeClaim) -> float:
 def deleted_at(claim: NodeClaim) -> float | None:
     """Seconds since the epoch; None as long as nobody asked for its deletion."""
     return timestamp(claim.metadata.deletion_timestamp)
+
+
+def has_ended(claim: NodeClaim) -> bool:
+    """Whether nothing is left behind it: it is being deleted, and the finalizer that waits for its machine is gone."""
+    return claim.metadata.deletion_timestamp is not None and TERMINATION_FINALIZER not in claim.metadata.finalizers
 
 
 def shown(seconds: float) -> str:

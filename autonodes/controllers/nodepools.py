@@ -7,7 +7,10 @@ NodeRegistrationHealthy warns; NodesUsable says when a pool stops buying because
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
+
+from pydantic import ValidationError
 
 from autonodes.api.conditions import Condition, ConditionStatus, find_condition, set_condition, set_ready
 from autonodes.api.nodeclaim import NodeClaim
@@ -20,6 +23,7 @@ from autonodes.api.nodepool import (
     VALIDATION_SUCCEEDED,
     NodePool,
 )
+from autonodes.api.validation import explain
 from autonodes.controllers.claims import deleted_at
 from autonodes.controllers.providers import GROUP, Providers
 from autonodes.controllers.registrationhealth import RegistrationHealth
@@ -42,6 +46,8 @@ from autonodes.provider import NodeClassNotReadyError
 _DELAY: Final = 1.0
 """Seconds in which changes of a pool's nodes are collected."""
 
+_INVALID: Final = "NodePoolValidationFailed"
+
 
 class NodePools:
     def __init__(
@@ -61,7 +67,8 @@ class NodePools:
         self._queue = WorkQueue("NodePool", self._look, clock)
 
     def subscribe(self) -> None:
-        """Follow the claims and nodes."""
+        """Follow the claims and nodes, and pools that can't be read."""
+        self._state.nodepools.subscribe_malformed(self.changed)
         self._state.nodeclaims.subscribe(self._claim_changed)
         self._state.nodes.subscribe(self._node_changed)
 
@@ -91,10 +98,15 @@ class NodePools:
 
     async def _look(self, name: str) -> None:
         try:
-            pool = NodePool.from_api(await self._client.get(NODEPOOLS, name))
+            body = await self._client.get(NODEPOOLS, name)
         except NotFoundError:
             self._queue.forget(name)
             self._health.start_afresh(name)
+            return
+        try:
+            pool = NodePool.from_api(body)
+        except ValidationError as error:
+            await self._refuse(body, "; ".join(map(str, explain(error, NodePool))))
             return
         if pool.spec.template.spec.node_class_ref.group != GROUP:
             return
@@ -105,6 +117,26 @@ class NodePools:
         before = pool.status
         if (conditions, nodes, shown) != (before.conditions, before.nodes, before.resources):
             await self._write(pool, conditions, nodes, shown)
+
+    async def _refuse(self, body: Mapping[str, Any], text: str) -> None:
+        """One that the schema lets pass and that can't be read all the same: nothing of it counts."""
+        now, generation = self._clock.now(), body["metadata"].get("generation")
+        before = tuple(map(Condition.model_validate, (body.get("status") or {}).get("conditions") or ()))
+        after = set_condition(
+            before,
+            VALIDATION_SUCCEEDED,
+            "False",
+            now=now,
+            reason=_INVALID,
+            message=text,
+            observed_generation=generation,
+        )
+        after = set_ready(after, READY_DEPENDENTS, now=now, observed_generation=generation)
+        if after != before:
+            shown = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in after]
+            tied = {"uid": body["metadata"]["uid"], "resourceVersion": body["metadata"]["resourceVersion"]}
+            patch = {"metadata": tied, "status": {"conditions": shown}}
+            await self._client.merge_patch(NODEPOOLS, body["metadata"]["name"], patch, subresource="status")
 
     async def _annotated(self, pool: NodePool) -> NodePool:
         wanted = {labels.NODE_POOL_HASH: pool.hash(), labels.NODE_POOL_HASH_VERSION: HASH_VERSION}
@@ -192,7 +224,7 @@ def _validation(pool: NodePool, settings: ControllerSettings) -> tuple[Condition
     except ConfigError as error:
         faults = (error, *faults)
     if faults:
-        return "False", "NodePoolValidationFailed", "; ".join(map(str, faults))
+        return "False", _INVALID, "; ".join(map(str, faults))
     return "True", "", ""
 
 

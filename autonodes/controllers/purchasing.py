@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodepool import HASH_VERSION, NodePool
+from autonodes.controllers.claims import has_ended
 from autonodes.controllers.decisionlog import DecisionLog
 from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.freeze import Freeze
@@ -135,7 +136,9 @@ class Purchasing:
         if pool.metadata.deletion_timestamp is not None or pool.to_model() != planned:
             return False
         others = (
-            claim.name for claim in self._state.nodeclaims.items.values() if claim.pool == pool.name or snapshot.limits
+            claim.name
+            for claim in self._state.nodeclaims.items.values()
+            if (claim.pool == pool.name or snapshot.limits) and not has_ended(claim)
         )
         return counted.issuperset(others)
 

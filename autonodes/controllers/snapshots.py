@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from autonodes.api.conditions import READY, is_true
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodepool import NodePool
-from autonodes.controllers.claims import created_at, deleted_at
+from autonodes.controllers.claims import created_at, deleted_at, has_ended
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.providers import NodeClassRef, Providers
@@ -82,6 +82,7 @@ class Snapshots:
         static_pools: list[model.NodePool] = []
         instance_types: dict[str, tuple[InstanceType, ...]] = {}
         left_out: dict[str, str] = {}
+        left_out.update(self._state.nodepools.malformed)
         stopped = self._runaway.look()
         for pool in self._pools():
             is_static = pool.spec.replicas is not None
@@ -106,11 +107,13 @@ class Snapshots:
         return View(snapshot, left_out, self._buffers.settled)
 
     def _pools(self) -> list[NodePool]:
-        """Those that pods may buy from, and static ones (with ``replicas``) that may buy for themselves."""
+        """Those that pods may buy from, and static ones (with ``replicas``) that may buy for themselves; none of which
+        only an older version could be read."""
         pools = [
             pool
             for pool in self._state.nodepools.items.values()
             if pool.metadata.deletion_timestamp is None
+            and pool.name not in self._state.nodepools.malformed
             and (pool.spec.replicas is None or is_true(pool.status.conditions, READY))
         ]
         return sorted(pools, key=lambda pool: pool.name)
@@ -150,8 +153,9 @@ class Snapshots:
         return with_volumes(with_displaced(snapshot), self._state.storage.contents())
 
     def claims(self) -> tuple[model.Claim, ...]:
-        """All of them, as the planner counts them."""
-        present = self._state.nodeclaims.items
+        """All that something is or may be behind, as the planner counts them; not those that only somebody else's
+        finalizer holds."""
+        present = {name: claim for name, claim in self._state.nodeclaims.items.items() if not has_ended(claim)}
         known = {name: entry for name, entry in self._claims.items() if present.get(name) is entry[0]}
         for name, claim in present.items():
             if name not in known:

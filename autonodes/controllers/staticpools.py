@@ -96,6 +96,8 @@ class StaticPools:
             return
         if pool.spec.template.spec.node_class_ref.group != GROUP or self._is_behind():
             return
+        if name in self._state.nodepools.malformed:
+            return
         claims = [claim for claim in self._snapshots.claims() if claim.pool == name]
         replaced = frozenset(name for each in underway(self._state.nodeclaims.items.values()) for name in each.goes)
         await self._give_back(claims, pool.spec.replicas, replaced)

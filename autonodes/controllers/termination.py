@@ -46,6 +46,9 @@ _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 30.0
 """Seconds between two tries of what fails."""
 
+_OURS: Final = frozenset({labels.TERMINATION_FINALIZER, "foregroundDeletion", "orphan"})
+"""Finalizers that go by themselves: the controller's own, and the garbage collector's."""
+
 _GRACE_OVER: Final = "TerminationGracePeriodElapsed"
 
 
@@ -114,8 +117,18 @@ class Termination:
         await self._nodes.release_pods(claim, machines)
         await self._nodes.remove(claim, machines)
         await self._joiner.forget(uid)
+        await self._name_who_holds(claim)
         log.info("terminated %s", name)
         return None
+
+    async def _name_who_holds(self, claim: NodeClaim) -> None:
+        """Say so if the claim will stay although nothing is left behind it: others have finalizers on it."""
+        others = [each for each in claim.metadata.finalizers if each not in _OURS]
+        if others:
+            held = f"its machine is gone; finalizers of others hold the claim: {', '.join(others)}"
+            fresh = await self._claims.get(claim.name, claim.metadata.uid)
+            if fresh is not None:
+                await self._claims.mark(fresh, Mark(INSTANCE_TERMINATING, "True", "InstanceTerminated", held))
 
     async def _machines(self, claim: NodeClaim, provider: Provider) -> tuple[ProviderID, ...]:
         if claim.status.provider_id:

@@ -108,6 +108,7 @@ class Cache(Generic[T]):
         self._label_selector, self._field_selector = label_selector, field_selector
         self._items: dict[str, T] = {}
         self._callbacks: list[Callable[[Change[T]], None]] = []
+        self._told_of_malformed: list[Callable[[str], None]] = []
         self._resource_version = ""
         self._heard = self._watch_started = float("-inf")
         self._synced = asyncio.Event()
@@ -126,6 +127,10 @@ class Cache(Generic[T]):
     def subscribe(self, callback: Callable[[Change[T]], None]) -> None:
         """Call ``callback`` with each later change; ``items`` holds the new state already."""
         self._callbacks.append(callback)
+
+    def subscribe_malformed(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback`` with the key of each object that can't be read, whenever it was looked at again."""
+        self._told_of_malformed.append(callback)
 
     async def synced(self) -> None:
         """Wait for the first complete list."""
@@ -269,6 +274,8 @@ class Cache(Generic[T]):
             if key not in self.malformed:
                 _log.warning("%s %s can't be read and is left out: %s", self.resource.kind, key, error)
             self.malformed[key] = str(error)
+            for callback in self._told_of_malformed:
+                callback(key)
             return None
         self.malformed.pop(key, None)
         return value

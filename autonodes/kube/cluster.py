@@ -13,11 +13,14 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
+from pydantic import ValidationError
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodeoverlay import NodeOverlay
 from autonodes.api.nodepool import NodePool
+from autonodes.api.validation import explain
 from autonodes.core.clock import Clock
+from autonodes.core.errors import InvalidDocumentError
 from autonodes.core.model import DaemonSet, Node, Pod
 from autonodes.core.podbudgets import DisruptionBudget
 from autonodes.kube.cache import SILENCE, Cache, Change
@@ -148,7 +151,11 @@ def _why_stale(cache: Cache[Any], now: float) -> str:
 
 
 def _decode_nodepool(raw: bytes) -> NodePool:
-    return NodePool.from_api(msgspec.json.decode(raw))
+    body = msgspec.json.decode(raw)
+    try:
+        return NodePool.from_api(body)
+    except ValidationError as error:
+        raise InvalidDocumentError(f"NodePool {body['metadata']['name']}", explain(error, NodePool)) from error
 
 
 def _decode_nodeoverlay(raw: bytes) -> NodeOverlay:

@@ -91,7 +91,8 @@ async def test_a_claim_that_the_plan_did_not_count_stops_it(
     limits: dict[str, int], claim_of: str | None, written: int
 ) -> None:
     """One of the same pool, always; of any pool if the whole cluster has a limit."""
-    come = {"new": SimpleNamespace(name="new", pool=claim_of)} if claim_of else {}
+    staying = SimpleNamespace(deletion_timestamp=None)
+    come = {"new": SimpleNamespace(name="new", pool=claim_of, metadata=staying)} if claim_of else {}
     state = SimpleNamespace(nodepools={"default": pool()}, nodeclaims=SimpleNamespace(items=come))
     lines: list[str] = []
     client, nothing = Written(), SimpleNamespace(check=lambda: None, expect=lambda name: None)
