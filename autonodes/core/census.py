@@ -105,7 +105,8 @@ class Census:
             elif not said:
                 self._unsaid.add(group)
         for rule in topology.apart:
-            self.held[rule.group].add(at[rule.key])
+            if rule.key in at:
+                self.held[rule.group].add(at[rule.key])
 
     def anywhere(self, group: int) -> bool:
         """Whether some pod of the group is, or may be, in a domain."""

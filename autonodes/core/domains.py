@@ -169,7 +169,7 @@ class Domains:
             dear = cell.room <= 0 and cell.price > NEARLY * cheapest
             present = self._present(shape.topology, cell.at)
             alone = not self._company.there(shape, cell.at)
-            rank = (not cell.at, must, alone, cell.room <= 0, dear, crowding, *wishes, cell.price, present)
+            rank = (cell.open, must, alone, cell.room <= 0, dear, crowding, *wishes, cell.price, present)
             if least is None or rank < least:
                 best, least, crowded = cell, rank, bool(must or crowding)
         if best is not None and crowded:
@@ -190,7 +190,7 @@ class Domains:
             if (census.held[group] and here in census.held[group]) or self._founded.get(group, here) != here:
                 return group
         for apart in topology.apart:
-            if census.counts[apart.group].get(at[apart.key], 0):
+            if census.counts[apart.group].get(at.get(apart.key, ""), 0):
                 return apart
         for near in topology.near:
             if not census.sure[near.group].get(at[near.key], 0) and not (near.own and self._first_of_all(topology)):
@@ -254,11 +254,13 @@ class Domains:
         return sum(self._census.counts[group].get(at.get(groups[group].key, ""), 0) for group in topology.counted)
 
     def _cells(self, shape: Shape) -> list[Cell]:
-        """A pod that is only counted may also go where the label is missing: nobody counts it there."""
+        """A pod that is only counted, or keeps others away, may also go where the label is missing: there is no domain
+        there."""
         asked = {rule.key for rule in shape.topology.rules}
+        needed = {rule.key for rule in shape.topology.near} | {rule.key for rule in shape.topology.spread}
         wished = {wish.key for wish in shape.topology.wishes}
         keys = sorted(asked | wished | {self._groups.groups[group].key for group in shape.topology.counted})
-        options = [[*self._options(key), *(() if key in asked else (None,))] for key in keys]
+        options = [[*self._options(key), *(() if key in needed else (None,))] for key in keys]
         combinations = islice(product(*options), MOST_CELLS)
         cells = (self._cell(shape, dict(zip(keys, values, strict=True))) for values in combinations)
         found = [self._countable(cell, shape) for cell in cells if cell is not None]
@@ -273,7 +275,10 @@ class Domains:
             values = self._targets.values(key)
             for pool in self._pools:
                 offered = self._catalog.labels.offered(pool, key)
-                values |= offered.values if offered is not None and not offered.complement else frozenset()
+                if offered is not None and offered.complement:  # the label gets some value, always the same one
+                    values |= {value for value in (offered.any_value(),) if value is not None}
+                elif offered is not None:
+                    values |= offered.values
             self._offered[key] = sorted(values)
         return self._offered[key]
 

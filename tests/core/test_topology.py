@@ -287,3 +287,16 @@ def test_a_pod_that_must_share_a_node_is_told_the_domains_of_the_one_that_it_fol
     follower = pod("f", cpu=1, near=(PodTerm(HOSTNAME, selecting()),), **evenly)
     found = plan(snapshot([host, follower], types=(SMALL, LARGE)))
     assert [sorted(purchase.pods) for purchase in found.purchases] == [["f", "host"]]
+
+
+def test_pods_keep_apart_where_nodes_have_no_such_label_for_there_are_no_domains() -> None:
+    found = plan(snapshot(pods("a", 2, cpu=1, **apart("rack")), types=(SMALL,)))
+    assert [len(purchase.pods) for purchase in found.purchases] == [2]
+
+
+def test_a_label_that_a_pool_only_says_is_there_is_one_domain() -> None:
+    racks = pool("default", "rack Exists")
+    found = plan(snapshot(pods("a", 2, cpu=1, **apart("rack")), types=(SMALL,), pools=[racks]))
+    assert [len(purchase.pods) for purchase in found.purchases] == [1]
+    assert why(found, "a-001").startswith("PodAntiAffinity: ")
+    assert not plan(snapshot(pods("a", 2, cpu=1, **spread("rack")), types=(SMALL,), pools=[racks])).unplaced
