@@ -95,8 +95,8 @@ def _distinct(catalog: Catalog, lane: Lane, names: Sequence[str], on_sale: int) 
             if room not in found:
                 found[room] = Machine(lane, index, row.price, room)
     for machine in found.values():
-        held = catalog.with_room(dict(zip(names, machine.room, strict=True)))
-        if catalog.enough(lane.pool, held & lane.rows & on_sale):
+        room = dict(zip(names, machine.room, strict=True))
+        if catalog.enough(lane.pool, catalog.holding(room, lane.rows & on_sale)):
             yield machine
 
 

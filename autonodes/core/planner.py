@@ -28,7 +28,7 @@ from autonodes.core.limits import open_ledger
 from autonodes.core.model import Plan, Pod, PodUID, Reason, Snapshot
 from autonodes.core.placing import Placing
 from autonodes.core.purchases import Purchases
-from autonodes.core.reasons import Reasons, expendable, invalid
+from autonodes.core.reasons import Reasons, expendable, invalid, too_little_choice
 from autonodes.core.refining import refine
 from autonodes.core.selection import Groups
 from autonodes.core.shapes import Shape, group, in_order, is_planned
@@ -91,16 +91,21 @@ def _attempt(scene: Scene, lessons: Lessons) -> tuple[Plan, bool]:
     stage = _Stage(scene, lessons)
     needed, spare = stage.place()
     purchasing = _buy(scene, needed, spare, stage.placing.counters)
-    purchases = Purchases(scene.catalog, purchasing.ledger).write(purchasing.bins.bins)
+    writer = Purchases(scene.catalog, purchasing.ledger)
+    purchases = writer.write(purchasing.bins.bins)
     bought = {uid for purchase in purchases for uid in purchase.pods}
     reasons = Reasons(scene.catalog, scene.snapshot.pools, purchasing.ledger)
     unplaced = {pod.uid: invalid(pod.fault) for pod in scene.waiting if pod.fault}
     unplaced.update(stage.domains.refused)
     unplaced.update({uid: lessons.why[shape] for uid, shape in stage.domains.full.items()})
-    left = _unplaced([*needed, *spare], bought, reasons)
+    left = {**_unplaced([*needed, *spare], bought, reasons), **_short(writer.short)}
     unplaced.update(left)
     plan = Plan(purchases=purchases, placements=stage.placing.placements, unplaced=unplaced)
     return plan, lessons.learn(stage.domains, stage.census, left, purchases, scene.snapshot.pools)
+
+
+def _short(pods: Mapping[PodUID, str]) -> Mapping[PodUID, tuple[Reason, ...]]:
+    return {uid: (too_little_choice(pool),) for uid, pool in pods.items()}
 
 
 def place(snapshot: Snapshot) -> Mapping[PodUID, str]:

@@ -43,6 +43,13 @@ def expendable() -> tuple[Reason, ...]:
     return (Reason(pool="", code=EXPENDABLE, text=text),)
 
 
+_TOO_LITTLE_CHOICE: Final = "what would do offers fewer values than the NodePool's minValues ask for"
+
+
+def too_little_choice(pool: str) -> Reason:
+    return Reason(pool=pool, code=MIN_VALUES, text=_TOO_LITTLE_CHOICE)
+
+
 class Reasons:
     """:param ledger: as the plan left it"""
 
@@ -91,7 +98,7 @@ class Reasons:
         if not buyable & ~self._ledger.reservations.exhausted:
             return NO_OFFERING, "the reservations that would do take no more machines"
         if not self._catalog.enough(pool.name, buyable):
-            return MIN_VALUES, "what would do offers fewer values than the NodePool's minValues ask for"
+            return MIN_VALUES, _TOO_LITTLE_CHOICE
         over = self._ledger.exceeded(self._catalog.cheapest(buyable))
         if shape.caps.needs and not over:
             return (

@@ -130,7 +130,7 @@ class _Packing:
         for counts, number in deal({self._kinds[item][1]: n for item, n in copies.counts.items()}, copies.number):
             load = add(*(times(shape.requests, count) for shape, count in counts.items()))
             on_sale = self._catalog.holding(load, rows & self._catalog.buyable & attempt.ledger.affordable())
-            if not on_sale:
+            if not on_sale or not self._catalog.enough(pool, on_sale):
                 continue
             row = lowest(on_sale)
             bought = attempt.ledger.copies(self._catalog.rows[row], number)

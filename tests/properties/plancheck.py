@@ -57,6 +57,7 @@ def _purchases(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
             if fault:
                 yield f"purchase {number} on {instance_type.name} {offering}: {fault}"
         yield from _unbuyable(snapshot, purchase)
+        yield from _too_little_choice(snapshot, purchase)
 
 
 def _combinations(snapshot: Snapshot, purchase: Purchase) -> Iterator[tuple[InstanceType, Offering]]:
@@ -81,6 +82,22 @@ def _unbuyable(snapshot: Snapshot, purchase: Purchase) -> Iterator[str]:
             (o.zone, o.capacity_type, o.price, o.available) == (zone, capacity_type, price, True) for o in offerings
         ):
             yield f"{name} in {zone} as {capacity_type} can't be bought at {price}"
+
+
+def _too_little_choice(snapshot: Snapshot, purchase: Purchase) -> Iterator[str]:
+    """``minValues``: of all that may be launched for the claim, the labels must have so many values."""
+    for key, asked in _pool(snapshot, purchase.pool).requirements.items():
+        least, values = asked.min_values, set[str]()
+        for name, zone, capacity_type, _ in purchase.candidates:
+            machine = next(each for each in snapshot.instance_types[purchase.pool] if each.name == name)
+            offering = Offering(zone=zone, capacity_type=capacity_type, price=None)
+            known = machine_labels(_pool(snapshot, purchase.pool), machine, offering)
+            values |= known.allowed(key).values if known is not None else frozenset()
+        if least is None or len(values) >= least:
+            if any(text.startswith(f"{key}:") for text in purchase.relaxed):
+                yield f"{purchase.pool}: {purchase.relaxed}, though there are {len(values)}"
+        elif snapshot.min_values_policy == "Strict" or not any(text.startswith(f"{key}:") for text in purchase.relaxed):
+            yield f"{purchase.pool}: {len(values)} values of {key}, minValues are {least}: {purchase.candidates}"
 
 
 def machine_labels(pool: NodePool, instance_type: InstanceType, offering: Offering) -> Requirements | None:
@@ -177,6 +194,8 @@ def _could_hold(snapshot: Snapshot, pool: NodePool, pod: Pod) -> bool:
             if pod.required_terms and not any(known.compatible(term) for term in pod.required_terms):
                 continue
             daemons = [d for d in snapshot.daemonsets if may_run_on(d, pool.taints, known, WELL_KNOWN)]
+            if snapshot.min_values_policy == "Strict" and any(each.min_values for each in pool.requirements.values()):
+                continue  # it may hold the pod, but leave too little choice
             room = subtract(instance_type.allocatable, add(*(daemon.pod.requests for daemon in daemons)))
             if min(room.values()) >= 0 and fits(pod.requests, room) and not clash([pod], daemons):
                 return True

@@ -71,6 +71,8 @@ pool_requirements = st.lists(
             Requirement.of(ZONE, "In", ["z1"]),
             Requirement.of(OS, "In", ["linux"]),
             Requirement.of(CAPACITY_TYPE, "In", ["on-demand", "spot"]),
+            Requirement.of(INSTANCE_TYPE, "Exists", min_values=2),
+            Requirement.of(ZONE, "Exists", min_values=2),
         ]
     ),
     max_size=2,
@@ -273,4 +275,6 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         pools=tuple(listed),
         instance_types={pool.name: tuple(types) for pool in listed},
         daemonsets=tuple(draw(daemonsets(number)) for number in range(draw(st.integers(0, 2)))),
+        min_values_policy=draw(st.sampled_from(["Strict", "BestEffort"])),
+        preference_policy=draw(st.sampled_from(["Respect", "Respect", "Ignore"])),
     )
