@@ -95,8 +95,8 @@ def _distinct(catalog: Catalog, lane: Lane, names: Sequence[str], on_sale: int) 
             if room not in found:
                 found[room] = Machine(lane, index, row.price, room)
     for machine in found.values():
-        room = dict(zip(names, machine.room, strict=True))
-        if catalog.enough(lane.pool, catalog.holding(room, lane.rows & on_sale)):
+        load = dict(zip(names, machine.room, strict=True))
+        if catalog.enough(lane.pool, catalog.holding(load, lane.rows & on_sale)):
             yield machine
 
 

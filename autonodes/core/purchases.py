@@ -142,7 +142,7 @@ class Purchases:
         return rows
 
     def _closed(self, rows: int, first: Iterable[int], node: _Node) -> int:
-        """As many of the rows, these first and then the cheapest, as leave no combination of theirs that would not do."""
+        """As many of the rows, the first ones and then the cheapest, as leave no combination that would not do."""
         if self._every_combination_will_do(rows, node):
             return rows
         kept = 0
