@@ -314,7 +314,8 @@ class Reason:
 class Purchase:
     """A node to buy.
 
-    :param candidates: instance type names with (zone, capacity type, price), cheapest first; any of them holds all pods
+    :param candidates: instance type names with (zone, capacity type, price), cheapest first; any of them holds all
+        pods. Empty for a static pool's: whatever it allows is chosen at the launch
     :param requirements: what goes into the NodeClaim: pool's and pods' requirements, the candidate types and offerings
     :param requests: the pods' requests and the daemons' overhead
     :param groups: ``namespace/name`` of the groups of pods that it is for
@@ -333,8 +334,8 @@ class Purchase:
 
     @property
     def price(self) -> float:
-        """Dollars an hour of the cheapest candidate."""
-        return self.candidates[0][3]
+        """Dollars an hour of the cheapest candidate; 0 where the choice is left to the launch."""
+        return self.candidates[0][3] if self.candidates else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

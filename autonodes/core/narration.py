@@ -161,6 +161,8 @@ def runner_up(purchase: Purchase) -> tuple[str, str, str, float] | None:
 
 def why_bought(purchase: Purchase) -> str:
     """In a sentence: what else would have held the pods, and what it costs more."""
+    if not purchase.candidates:
+        return "one more of its static NodePool, before another one goes"
     types = len({name for name, *_ in purchase.candidates})
     second = runner_up(purchase)
     pods = f"{len(purchase.pods)} pod{'' if len(purchase.pods) == 1 else 's'}"
@@ -186,6 +188,8 @@ def sentence(reasons: Iterable[Reason]) -> str:
 
 
 def _bought(purchase: Purchase) -> dict[str, object]:
+    if not purchase.candidates:
+        return {"nodePool": purchase.pool}
     name, zone, capacity_type, price = purchase.candidates[0]
     return {
         "nodePool": purchase.pool,

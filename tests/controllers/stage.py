@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from autonodes.api.nodeclaim import NodeClaim
-from autonodes.controllers.program import ControllerContext, Program
+from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE, ControllerContext, Program
 from autonodes.controllers.settings import ControllerSettings
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ConflictError, NotFoundError
 from autonodes.kube.kubeconfig import Credentials, load_kubeconfig
-from autonodes.kube.resources import EVENTS, NODECLAIMS, NODEPOOLS, NODES, PODS, Resource, node_class
+from autonodes.kube.resources import EVENTS, LEASES, NODECLAIMS, NODEPOOLS, NODES, PODS, Resource, node_class
 from autonodes.provider import Provider
 from autonodes.verify.cloud import Cloud
 from autonodes.verify.doorman import Doorman
@@ -30,6 +30,7 @@ FAST = ControllerSettings(
     offering_rest=0.5,
     spoiled_after=0.0,
     repair_interval=0.2,
+    repair_drain=1.0,
     interruption_poll=0.1,
     collection_grace=0.0,
     disruption_interval=0.5,
@@ -174,6 +175,11 @@ class Stage:
         ]
         nodes = [(node["metadata"]["name"], node["spec"].get("taints")) for node in await self.nodes()]
         return f"claims {claims}, nodes {nodes}, machines {self.cloud.records()}"
+
+    async def forget_the_lease(self) -> None:
+        """As if that of a controller that has died had run out."""
+        with contextlib.suppress(NotFoundError):
+            await self.admin.delete(LEASES, LEASE_NAME, LEASE_NAMESPACE)
 
     async def is_empty(self) -> bool:
         """Neither a claim nor a node nor a machine."""

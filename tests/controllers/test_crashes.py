@@ -7,9 +7,6 @@ from collections import Counter
 
 import pytest
 
-from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE
-from autonodes.kube.client import KubeClient
-from autonodes.kube.resources import LEASES
 from autonodes.verify.kubelets import SCHEDULER
 from controllers.doom import Doom, play_until_doom
 from controllers.stage import Stage
@@ -43,7 +40,7 @@ async def _die_and_recover(plane: RunningControlPlane, stage: Stage, step: int) 
     await stage.pod("web", schedulerName=SCHEDULER)
     doom = Doom(step)
     await play_until_doom(plane, stage, doom, _finish(stage))
-    await _forget_the_lease(stage.admin)
+    await stage.forget_the_lease()
     async with stage.controller():
         await _finish(stage)
     await stage.until(f"nothing is left after {doom.last}", stage.is_empty)
@@ -56,8 +53,3 @@ async def _finish(stage: Stage) -> None:
         await until_running(stage, "web")
         await stage.delete_pod("web")
     await stage.until("nothing is left", stage.is_empty)
-
-
-async def _forget_the_lease(admin: KubeClient) -> None:
-    """As if the dead one's Lease had run out."""
-    await admin.delete(LEASES, LEASE_NAME, LEASE_NAMESPACE)

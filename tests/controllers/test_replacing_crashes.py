@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from collections import Counter
 
 import pytest
 
-from autonodes.controllers.program import LEASE_NAME, LEASE_NAMESPACE
-from autonodes.kube.errors import NotFoundError
-from autonodes.kube.resources import LEASES
 from autonodes.verify.kubelets import SCHEDULER
 from controllers.doom import Doom, play_until_doom
 from controllers.stage import Stage
@@ -51,18 +47,12 @@ async def _die_and_recover(plane: RunningControlPlane, stage: Stage, step: int) 
         await stage.pod("web", schedulerName=SCHEDULER)
         await until_running(stage, "web")
     await stage.pool(template={"expireAfter": f"{next(_lives)}h"})
-    await _forget_the_lease(stage)
+    await stage.forget_the_lease()
     doom = Doom(step)
     # replaced, the pod is gone for good, for nobody makes it anew; then the new node is empty and goes, too
     await play_until_doom(plane, stage, doom, stage.until("nothing is left", stage.is_empty))
-    await _forget_the_lease(stage)
+    await stage.forget_the_lease()
     async with stage.controller():
         await stage.until(f"nothing is left after {doom.last}", stage.is_empty)
-    await _forget_the_lease(stage)
+    await stage.forget_the_lease()
     return doom.last or None
-
-
-async def _forget_the_lease(stage: Stage) -> None:
-    """As if the dead one's Lease had run out."""
-    with contextlib.suppress(NotFoundError):
-        await stage.admin.delete(LEASES, LEASE_NAME, LEASE_NAMESPACE)

@@ -6,7 +6,7 @@ from autonodes.core.disruption import Circumstances, decide
 from autonodes.core.fleet import hourly_costs
 from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE
 from autonodes.core.model import Snapshot
-from autonodes.core.narration import narrate
+from autonodes.core.narration import buys, disrupted, narrate
 from autonodes.core.planner import plan
 from core.parts import claim, machine, pod, pool, ready_node, requirements, snapshot
 
@@ -74,3 +74,15 @@ def test_a_claim_in_flight_costs_at_least_the_cheapest_that_it_may_become() -> N
 def test_a_node_without_a_known_price_is_not_counted() -> None:
     node, behind = ready_node("n1", labels={**LABELS, INSTANCE_TYPE: "gone"})
     assert hourly_costs(snapshot(types=[SMALL], pools=[pool()], nodes=[node], claims=[behind])) == {}
+
+
+def test_a_drifted_node_of_a_static_pool_is_replaced_by_whatever_the_pool_allows() -> None:
+    node, behind = ready_node("n1", labels=LABELS)
+    of = snapshot(types=[SMALL], pools=[], nodes=[node], claims=[behind], static_pools=(pool(ready=False),))
+    decision = decide(of, Circumstances(drifted=frozenset(("n1",))))
+    (line,) = [json.loads(each.line()) for each in disrupted(of, decision, 0.0)][:1]
+    assert (line["decision"], line["who"]) == ("replace", ["n1"])
+    assert line["what"] == {"code": "Drifted", "by": [{"nodePool": "default"}]}
+    (command,) = decision.commands
+    (bought,) = buys(of, command.replacements, 0.0)
+    assert bought.why == "one more of its static NodePool, before another one goes"
