@@ -231,6 +231,10 @@ class PrivateNodes(Model):
     """Dollars in a month of 730 hours; the smaller of both limits holds."""
     metrics_port: int | None = Field(default=None, strict=True, ge=1, le=65535)
     """The port of this machine's loopback on which the controller serves Prometheus metrics; none without it."""
+    preference_policy: Literal["Respect", "Ignore"] = "Respect"
+    """Whether what pods prefer decides where it costs nothing."""
+    min_values_policy: Literal["Strict", "BestEffort"] = "Strict"
+    """Whether nodes are bought that leave less of a choice than minValues of their NodePool ask for."""
     auto_nodes: tuple[AutoNodes, ...] = ()
     """Where nodes come from; without it, nodes on this machine in a pool called default."""
 

@@ -23,6 +23,7 @@ from syncer.files import write_atomically
 if TYPE_CHECKING:
     from autonodes.api.vcluster import VClusterConfig
     from autonodes.components import Components
+    from autonodes.controllers.settings import ControllerSettings
     from autonodes.kube.client import KubeClient
     from autonodes.provider import Provider
 
@@ -168,7 +169,6 @@ async def run_controller(cluster: Cluster) -> None:
     from autonodes.components import resolve
     from autonodes.controllers.clock import SystemClock
     from autonodes.controllers.program import ControllerContext, run
-    from autonodes.controllers.settings import ControllerSettings
     from autonodes.kube.client import KubeClient
     from autonodes.kube.kubeconfig import load_kubeconfig
     from joiner.bootstrap import ClusterAccess
@@ -210,11 +210,22 @@ async def run_controller(cluster: Cluster) -> None:
                     extra=(approver.run,),
                     decided=decided,
                     clock=clock,
-                    settings=ControllerSettings(
-                        limits=config.limits(), metrics_port=config.private_nodes.metrics_port or 0
-                    ),
+                    settings=controller_settings(config),
                 )
             )
+
+
+def controller_settings(config: VClusterConfig) -> ControllerSettings:
+    """What the configuration says of them."""
+    from autonodes.controllers.settings import ControllerSettings
+
+    nodes = config.private_nodes
+    return ControllerSettings(
+        limits=config.limits(),
+        metrics_port=nodes.metrics_port or 0,
+        preference_policy=nodes.preference_policy,
+        min_values_policy=nodes.min_values_policy,
+    )
 
 
 def installed(record: Record) -> Components:

@@ -75,7 +75,7 @@ async def _record(cluster: state.Cluster) -> Recording:
         KubeClient.from_kubeconfig(_kubeconfig(cluster), user_agent="autonodes-record") as client,
         compose.open_providers(cluster, config, record, client, components=compose.installed(record)) as providers,
     ):
-        return await look(client, providers, limits=config.limits(), clock=SystemClock())
+        return await look(client, providers, settings=compose.controller_settings(config), clock=SystemClock())
 
 
 async def _events(cluster: state.Cluster, kind: str, name: str, namespace: str) -> list[Event]:

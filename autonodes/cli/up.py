@@ -223,7 +223,8 @@ class _Run:
 def _started_with(config: VClusterConfig) -> tuple[object, ...]:
     """What of the configuration a controller reads at its start only."""
     nodes = config.private_nodes
-    return {each.provider: each.properties for each in nodes.auto_nodes}, config.limits(), nodes.metrics_port
+    policies = nodes.preference_policy, nodes.min_values_policy
+    return {each.provider: each.properties for each in nodes.auto_nodes}, config.limits(), nodes.metrics_port, *policies
 
 
 def _components(record: Record) -> Components:

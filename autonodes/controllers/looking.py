@@ -22,11 +22,12 @@ from autonodes.controllers.providers import Providers
 from autonodes.controllers.replacements import underway
 from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.controllers.runaway import Runaway
+from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots
 from autonodes.core.availability import Availability
 from autonodes.core.clock import Clock
 from autonodes.core.disruption import Circumstances
-from autonodes.core.model import PodUID, Resources
+from autonodes.core.model import PodUID
 from autonodes.core.recording import Recording
 from autonodes.core.shapes import is_planned
 from autonodes.kube.cache import Cache
@@ -40,10 +41,15 @@ _POLL: Final = 0.05
 
 
 async def look(
-    client: KubeClient, providers: Mapping[str, Provider], *, limits: Resources, clock: Clock, patience: float = 20.0
+    client: KubeClient,
+    providers: Mapping[str, Provider],
+    *,
+    settings: ControllerSettings,
+    clock: Clock,
+    patience: float = 20.0,
 ) -> Recording:
     """:param providers: by the kind of their node class; they need not be started
-    :param limits: of all pools together, as the controller's settings have them
+    :param settings: the controller's
     :param patience: seconds until it is given up
     :raises FrozenError: not all can be seen in time
     """
@@ -64,7 +70,7 @@ async def look(
         clock,
         availability=Availability(),
         runaway=Runaway(state, clock),
-        limits=limits,
+        settings=settings,
     )
     async with _filled(state, classes, clock, patience):
         await buffers.look_once()

@@ -206,7 +206,7 @@ class Program:
             clock,
             availability=availability,
             runaway=runaway,
-            limits=settings.limits,
+            settings=settings,
         )
         expectations = Expectations(self._claim_exists, clock, patience=settings.cache_wait)
         rates = PurchaseRates(self.state, clock, settings.purchase_rate)

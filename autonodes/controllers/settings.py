@@ -61,6 +61,9 @@ class ControllerSettings:
     :param launches_at_once: purchases in flight: what a provider's API takes without throttling
     :param limits: of all pools together, in resources, ``nodes`` and money (`autonodes.core.money.COST`); none without
         it, for only the user can know
+    :param preference_policy: ``Respect`` or ``Ignore`` what pods prefer where it costs nothing; Karpenter's default
+    :param min_values_policy: ``Strict`` buys nothing that leaves less of a choice than ``minValues`` ask for,
+        ``BestEffort`` buys it all the same and says so; Karpenter's default
     :param looks_at_once: claims that are looked at in the same moment. More would not be faster, only hold more
         connections (some 150 kB each) and keep the event loop from the Lease
     """
@@ -101,6 +104,8 @@ class ControllerSettings:
     launches_at_once: int = 50
     looks_at_once: int = 16
     limits: Mapping[str, int] = field(default_factory=dict)
+    preference_policy: str = "Respect"
+    min_values_policy: str = "Strict"
 
     @property
     def purchase_rate(self) -> PurchaseRate:

@@ -15,6 +15,7 @@ from autonodes.controllers.nodeoverlays import NodeOverlays
 from autonodes.controllers.providers import NodeClassRef, Providers
 from autonodes.controllers.roomkeeping import RoomKeeping
 from autonodes.controllers.runaway import Runaway
+from autonodes.controllers.settings import ControllerSettings
 from autonodes.core import model
 from autonodes.core.availability import Availability, withheld
 from autonodes.core.clock import Clock
@@ -22,7 +23,6 @@ from autonodes.core.displacement import with_displaced
 from autonodes.core.errors import AutonodesError, ConfigError
 from autonodes.core.model import InstanceType, PodUID, Snapshot
 from autonodes.core.requirements import Requirements
-from autonodes.core.resources import Resources
 from autonodes.core.sharing import shared
 from autonodes.core.volumes import with_volumes
 from autonodes.kube.cluster import ClusterState
@@ -47,7 +47,7 @@ class View:
 class Snapshots:
     """:param availability: which offerings are left alone for a while
     :param runaway: which pools must not buy now
-    :param limits: of all pools together
+    :param settings: what is set for all pools together
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Snapshots:
         *,
         availability: Availability,
         runaway: Runaway,
-        limits: Resources,
+        settings: ControllerSettings,
     ) -> None:
         self._state, self._providers, self._overlays, self._buffers = state, providers, overlays, buffers
-        self._freeze, self._clock, self._limits = freeze, clock, limits
+        self._freeze, self._clock, self._settings = freeze, clock, settings
         self._availability, self._runaway = availability, runaway
         self._claims: dict[str, tuple[NodeClaim, model.Claim]] = {}
 
@@ -146,7 +146,9 @@ class Snapshots:
             namespaces=dict(self._state.namespaces.items),
             groups=(*self._state.podgroups.contents(), *self._buffers.groups()),
             devices=self._state.devices.contents(),
-            limits=self._limits,
+            limits=self._settings.limits,
+            preference_policy=self._settings.preference_policy,
+            min_values_policy=self._settings.min_values_policy,
             static_pools=static_pools,
             nominations=nominations,
         )

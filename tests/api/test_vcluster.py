@@ -135,6 +135,8 @@ def test_what_was_written_survives_a_round_trip() -> None:
         (pool_with("limits: {cpu: much}"), ["dynamic[0].limits.cpu", "'much'"]),
         (pool_with("expireAfter: 30d"), ["dynamic[0].expireAfter", "720h"]),
         ("privateNodes: {metricsPort: 0}", ["privateNodes.metricsPort", "0", "1"]),
+        ("privateNodes: {preferencePolicy: Obey}", ["privateNodes.preferencePolicy", "Obey", "Ignore"]),
+        ("privateNodes: {minValuesPolicy: best}", ["privateNodes.minValuesPolicy", "best", "BestEffort"]),
         (pool_with("maxHourlyCost: -1"), ["dynamic[0].maxHourlyCost", "-1", "0"]),
         ("privateNodes: {maxMonthlyCost: $100}", ["privateNodes.maxMonthlyCost", "$100", "number"]),
         (pool_with("nodeLabels: {karpenter.sh/nodepool: x}"), ["nodeLabels[karpenter.sh/nodepool]"]),
