@@ -28,6 +28,11 @@ class Expectations:
         self._met = asyncio.Event()
         self._met.set()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What is going to be written, or was and does not show yet."""
+        return frozenset(self._names)
+
     def expect(self, name: str) -> None:
         """It is going to be written."""
         self._names.add(name)

@@ -7,10 +7,13 @@ that, pods go where they score best, and some are left over.
 What a nomination is good for depends on when it comes. An attempt to schedule that fails clears it, so one that comes
 long before its node is lost; as soon as a node is open all pods that wait are tried, so one that comes after is too
 late; and a pod whose own node is still closed takes another that has room to spare. So the nodes that were promised
-open together: each keeps the taint of an unregistered node until the others are ready too, `PATIENCE` at most. Their
-pods are nominated right before, and again when an attempt has cleared it. The API server clears it when the pod is
-bound; here it is cleared when the promise is dropped. What kube-scheduler nominated itself, because it makes room
-there, is left alone.
+open together: each keeps the taint of an unregistered node until the others are ready too, as long as others come
+(`PATIENCE`), `LONGEST` at most. Right before, their pods are nominated until the watch shows it of all of them at once:
+each node that comes makes kube-scheduler try all pods again, in vain, and on a busy machine that goes on for seconds.
+All else that makes a node the claim's is written by then (`registration`), so that each opens with a single write and
+they all do within moments, on a busy machine as well. A pod is nominated again when an attempt has cleared it. The API
+server clears it when the pod is bound; here it is cleared when the promise is dropped. What kube-scheduler nominated
+itself, because it makes room there, is left alone.
 
 Limits: kube-scheduler honours it from 1.35 on; for an older one nothing is written, and no node waits for another.
 """
@@ -27,13 +30,15 @@ from typing import Final
 from autonodes.api.nodeclaim import REGISTERED
 from autonodes.controllers.waiting import wait_for_event
 from autonodes.core.clock import Clock
+from autonodes.core.labels import REGISTERED as REGISTERED_LABEL
+from autonodes.core.labels import UNREGISTERED_TAINT
 from autonodes.core.model import Node, Pod, PodUID
 from autonodes.kube.backoff import Backoff
 from autonodes.kube.cache import Change
 from autonodes.kube.client import KubeClient
 from autonodes.kube.cluster import ClusterState
 from autonodes.kube.errors import ApiError, ConflictError, InvalidError, NotFoundError
-from autonodes.kube.resources import PODS
+from autonodes.kube.resources import NODES, PODS
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +46,13 @@ SINCE: Final = (1, 35)
 """The first version in which kube-scheduler takes nominations from others by default."""
 
 PATIENCE: Final = 3.0
-"""Seconds that a node waits for the others of its plan: little beside any boot, and more than most boots differ."""
+"""Seconds that nodes which are there wait for the next one of their plan: more than most boots differ."""
+
+LONGEST: Final = 10.0
+"""Seconds that a node waits for others at most: little beside any boot."""
+
+_SHOWN: Final = 10.0
+"""Seconds until all nominations show in the watch, at most: one that was refused never does."""
 
 _AT_ONCE: Final = 16
 """Writes in flight: what one event loop keeps busy."""
@@ -70,10 +81,13 @@ class Nominating:
         self._given: dict[PodUID, str] = {}
         self._by_target: Mapping[str, list[Pod]] = {}
         self._arrived: dict[str, float] = {}
+        self._last_news = 0.0
         self._ready: set[str] = set()
         self._opened: set[str] = set()
         self._supported: bool | None = None
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._pods_changed = asyncio.Event()
+        self._cleared: set[PodUID] = set()
 
     def subscribe(self) -> None:
         """Follow the pods."""
@@ -81,13 +95,17 @@ class Nominating:
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         old, new = change.old, change.new
+        self._pods_changed.set()
         if old is not None and new is not None and old.nominated_node and not (new.nominated_node or new.node_name):
+            self._cleared.add(new.uid)
             self._promised.set()  # an attempt has failed
 
     def may_open(self, node: Node) -> bool:
         """Whether a new node may take pods now; if not, its claim is woken when it may."""
         if self._supported is False or node.name in self._opened:
             return True
+        if node.name not in self._arrived or (node.ready and node.name not in self._ready):
+            self._last_news = self._clock.now()
         self._arrived.setdefault(node.name, self._clock.now())
         if node.ready:
             self._ready.add(node.name)
@@ -108,26 +126,61 @@ class Nominating:
         """Seconds until the first node has waited long enough."""
         if not self._arrived:
             return None
-        return max(0.0, min(self._arrived.values()) + PATIENCE - self._clock.now())
+        due = min(self._last_news + PATIENCE, min(self._arrived.values()) + LONGEST)
+        return max(0.0, due - self._clock.now())
 
     async def _open(self) -> None:
         if not (names := self._due()):
             return
         if self._supported:
-            await self._tell((pod, name) for name in names for pod in self._by_target.get(name, ()))
+            await self._until_shown({pod.uid: name for name in names for pod in self._by_target.get(name, ())})
+            await asyncio.gather(*map(self._take_guard_off, names))
         self._opened.update(names)
         for name in names:
             self._arrived.pop(name, None)
             self._wake(name)
 
+    async def _until_shown(self, promises: Mapping[PodUID, str]) -> None:
+        """Nominate these pods until the cache shows it of all that still wait. Where nodes have just come, attempts
+        still go on that fail, and each clears one."""
+        end, written = self._clock.now() + _SHOWN, set[PodUID]()
+        while self._clock.now() < end:
+            self._pods_changed.clear()
+            pending = self._state.pending.values()
+            lacking = [pod for pod in pending if pod.nominated_node != promises.get(pod.uid, pod.nominated_node)]
+            if not lacking:
+                return
+            again, self._cleared = self._cleared, set()
+            await self._tell((pod, promises[pod.uid]) for pod in lacking if pod.uid not in written - again)
+            written.update(pod.uid for pod in lacking)
+            await wait_for_event(self._pods_changed, end - self._clock.now(), self._clock)
+            await self._clock.sleep(_APART)
+
+    async def _take_guard_off(self, name: str) -> None:
+        """Open the node, if all else is written already; if not, or if that fails, its registration does it."""
+        taints = self._state.nodes.items[name].taints if name in self._state.nodes.items else ()
+        place = next((number for number, taint in enumerate(taints) if taint.key == UNREGISTERED_TAINT), None)
+        if place is None:
+            return
+        patch = [
+            {"op": "test", "path": f"/metadata/labels/{REGISTERED_LABEL.replace('/', '~1')}", "value": "true"},
+            {"op": "test", "path": f"/spec/taints/{place}/key", "value": UNREGISTERED_TAINT},
+            {"op": "remove", "path": f"/spec/taints/{place}"},
+        ]
+        try:
+            await self._client.json_patch(NODES, name, patch)
+        except ApiError as error:
+            log.info("node %s opens with its registration: %s", name, error)
+
     def _due(self) -> list[str]:
         """All that have arrived, if they wait for no other or have waited long enough; else those that need not."""
-        claims = self._state.nodeclaims.items
+        claims, nodes = self._state.nodeclaims.items, self._state.nodes.items
         self._arrived = {name: at for name, at in self._arrived.items() if name in claims}
         self._opened &= claims.keys()
         self._ready &= claims.keys()
-        coming = {name for name in self._by_target if name in claims and not claims[name].condition(REGISTERED)}
-        promised = coming - self._opened
+        still_closed = {name for name, claim in claims.items() if not claim.condition(REGISTERED)}
+        to_be_written = self._by_target.keys() - claims.keys() - nodes.keys()
+        promised = (self._by_target.keys() & (still_closed - self._opened)) | to_be_written
         if len(promised) == 1 or promised <= self._ready or self._pause() == 0.0:
             return list(self._arrived)
         return [name for name in self._arrived if name not in promised]
@@ -161,6 +214,7 @@ class Nominating:
         self._by_target = by_target
         waiting = {pod.uid for pod in self._state.pending.values()}
         self._given = {uid: target for uid, target in self._given.items() if uid in waiting}
+        self._cleared &= waiting
         return promises
 
     def _is_ours(self, pod: Pod) -> bool:

@@ -163,7 +163,7 @@ class Provisioner:
             return None
         view = await self._snapshots.take(self.nominations())
         plan = await self._planned(view.snapshot, len(waiting) + len(wanted))
-        bought = await self._purchasing.write(plan.purchases, view.snapshot)
+        bought = await self._purchasing.write(plan.purchases, view.snapshot, self._nominate)
         self._decisions.planned(view.snapshot, plan)  # strictly after the purchases, as in a replay
         targets = {**plan.placements, **bought}
         self._nominate({pod.uid: targets[pod.uid] for pod in waiting if pod.uid in targets})
@@ -199,6 +199,7 @@ class Provisioner:
         places = {
             *self._state.nodes.items,
             *(claim.name for claim in self._state.nodeclaims.items.values() if deleted_at(claim) is None),
+            *self._expectations.names,
         }
         self._nominations = {
             uid: nomination

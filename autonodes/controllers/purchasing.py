@@ -23,6 +23,7 @@ from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.purchaserates import PurchaseRateError, PurchaseRates
 from autonodes.core import labels
+from autonodes.core.errors import AutonodesError
 from autonodes.core.model import InstanceType, PodUID, Purchase, Resources, Snapshot
 from autonodes.core.narration import Decision
 from autonodes.core.quantities import format_resources
@@ -63,22 +64,38 @@ class Purchasing:
         self.held_back: dict[str, str] = {}
         """Pool → why not all of what was last asked for was written."""
 
-    async def write(self, purchases: tuple[Purchase, ...], snapshot: Snapshot) -> Mapping[PodUID, str]:
+    async def write(
+        self,
+        purchases: tuple[Purchase, ...],
+        snapshot: Snapshot,
+        promise: Callable[[Mapping[PodUID, str]], None] = lambda promises: None,
+    ) -> Mapping[PodUID, str]:
         """Write a claim for each purchase, as long as what was counted holds.
 
+        :param promise: told, for each pod, of the claim that it shall have, strictly before the first of them is there:
+            the first node may be up before the last claim is written
         :return: pod → name of the claim that is bought for it
         """
         gate = asyncio.Semaphore(_AT_ONCE)
         counted = {claim.name for claim in snapshot.claims}
+        names = [self._name(purchase.pool) for purchase in purchases]
+        for name in names:
+            self._expectations.expect(name)
+        promise({uid: name for purchase, name in zip(purchases, names, strict=True) for uid in purchase.pods})
 
-        async def one(purchase: Purchase, decision: Decision) -> Mapping[PodUID, str]:
+        async def one(purchase: Purchase, first: str, decision: Decision) -> Mapping[PodUID, str]:
+            def told(name: str) -> None:
+                self._decisions.buying(decision, name)
+                if name != first:
+                    promise(dict.fromkeys(purchase.pods, name))
+
             async with gate:
-                name = await self._claim(purchase, snapshot, counted, decision)
+                name = await self._claim(purchase, first, snapshot, counted, told)
                 return dict.fromkeys(purchase.pods, name) if name else {}
 
         nominations: dict[PodUID, str] = {}
         self.held_back = {}
-        writing = map(one, purchases, self._decisions.purchases(snapshot, purchases))
+        writing = map(one, purchases, names, self._decisions.purchases(snapshot, purchases))
         for outcome in await asyncio.gather(*writing, return_exceptions=True):
             if isinstance(outcome, PurchaseRateError):
                 self.held_back[outcome.pool] = str(outcome)
@@ -90,17 +107,34 @@ class Purchasing:
                 nominations.update(outcome)
         return nominations
 
-    async def _claim(self, purchase: Purchase, snapshot: Snapshot, counted: set[str], decision: Decision) -> str | None:
+    async def _claim(
+        self, purchase: Purchase, name: str, snapshot: Snapshot, counted: set[str], told: Callable[[str], None]
+    ) -> str | None:
+        try:
+            pool = self._permitted(purchase, snapshot, counted)
+        except AutonodesError:
+            self._expectations.observe(name)
+            raise
+        if pool is None:
+            log.info("the plan for pool %s is out of date: it is made anew", purchase.pool)
+            self._expectations.observe(name)
+            return None
+        name = await self._written(purchase, name, pool, snapshot.instance_types[pool.name], counted, told)
+        log.info("NodeClaim %s for %d pods, from $%.4f/h", name, len(purchase.pods), purchase.price)
+        return name
+
+    def _permitted(self, purchase: Purchase, snapshot: Snapshot, counted: set[str]) -> NodePool | None:
+        """The pool; None if what was counted does not hold any more.
+
+        :raises FrozenError: nothing may be bought now
+        :raises PurchaseRateError: not from this pool
+        """
         self._freeze.check()
         pool = self._state.nodepools.get(purchase.pool)
         if pool is None or not self._still_holds(pool, snapshot, counted):
-            log.info("the plan for pool %s is out of date: it is made anew", purchase.pool)
             return None
         self._rates.take(pool)
-        told = partial(self._decisions.buying, decision)
-        name = await self._written(purchase, pool, snapshot.instance_types[pool.name], counted, told)
-        log.info("NodeClaim %s for %d pods, from $%.4f/h", name, len(purchase.pods), purchase.price)
-        return name
+        return pool
 
     async def write_one(self, purchase: Purchase, pool: NodePool, instance_types: Iterable[InstanceType]) -> str:
         """Write a claim that no plan has counted: of a static pool.
@@ -111,11 +145,12 @@ class Purchasing:
         """
         self._rates.take(pool)
         told = partial(self._decisions.filling, pool.name)
-        return await self._written(purchase, pool, instance_types, set(), told)
+        return await self._written(purchase, self._name(pool.name), pool, instance_types, set(), told)
 
     async def _written(
         self,
         purchase: Purchase,
+        name: str,
         pool: NodePool,
         instance_types: Iterable[InstanceType],
         counted: set[str],
@@ -123,12 +158,12 @@ class Purchasing:
     ) -> str:
         """:param told: of the name, strictly before the claim is there"""
         while True:
-            name = self._name(pool.name)
             counted.add(name)
             told(name)
             with contextlib.suppress(AlreadyExistsError):
                 await self._create(name, manifest(name, purchase, pool, instance_types))
                 return name
+            name = self._name(pool.name)
 
     def _still_holds(self, pool: NodePool, snapshot: Snapshot, counted: set[str]) -> bool:
         known = (*snapshot.pools, *snapshot.static_pools)

@@ -2,8 +2,9 @@
 
 A Node is a claim's when its ``spec.providerID`` is the one that the provider gave, and it must bear the claim's name:
 the credential was good for no other. It gets the claim's labels, annotations and taints (the kubelet may not set all
-of them itself), the claim as owner and the finalizer; only then, in the same write, it loses the
-``karpenter.sh/unregistered`` taint that has kept every pod away so far. The credential has served and is deleted.
+of them itself), the claim as owner and the finalizer; only then, in the same write or a later one, it loses the
+``karpenter.sh/unregistered`` taint that has kept every pod away so far (`nominating` says when). The credential has
+served and is deleted.
 """
 
 from __future__ import annotations
@@ -63,9 +64,11 @@ class Registration:
         if node is None:
             reason, message = self._missing(claim)
             return await self._claims.mark(claim, Mark(REGISTERED, "Unknown", reason, message))
-        if not self._may_open(node):
+        may_open = self._may_open(node)
+        if may_open or labels.REGISTERED not in node.labels:
+            await self._adopt(claim, await self._client.get(NODES, node.name), guarded=not may_open)
+        if not may_open:
             return claim
-        await self._adopt(claim, await self._client.get(NODES, node.name))
         await self._joiner.joined(claim)
         claim = await self._claims.mark(claim, Mark(REGISTERED), status={"nodeName": node.name})
         self._health.record(claim.pool, joined=True)
@@ -84,7 +87,8 @@ class Registration:
             return "NodeNameMismatch", f"the machine registered as {strangers[0]}, and may only as {claim.name}"
         return "NodeNotFound", "Node not registered with cluster"
 
-    async def _adopt(self, claim: NodeClaim, node: Mapping[str, Any]) -> None:
+    async def _adopt(self, claim: NodeClaim, node: Mapping[str, Any], *, guarded: bool) -> None:
+        """:param guarded: whether the guard stays, if it is there"""
         metadata, taints = node["metadata"], node["spec"].get("taints") or ()
         if not _is_registered(metadata) and not any(map(_is_guard, taints)):
             message = f"the node came without the taint {labels.UNREGISTERED_TAINT}: pods may have been there too early"
@@ -97,7 +101,7 @@ class Registration:
                 "finalizers": _with(metadata.get("finalizers"), labels.TERMINATION_FINALIZER),
                 "ownerReferences": _owned(metadata.get("ownerReferences"), claim),
             },
-            "spec": {"taints": _taints(claim, metadata, taints)},
+            "spec": {"taints": [*(filter(_is_guard, taints) if guarded else ()), *_taints(claim, metadata, taints)]},
         }
         await self._client.merge_patch(NODES, claim.name, patch)
 

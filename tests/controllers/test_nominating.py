@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from autonodes.controllers.nominating import PATIENCE, Nominating, version_of
-from autonodes.core.model import Node, Pod, PodUID
+from autonodes.controllers.nominating import LONGEST, PATIENCE, Nominating, version_of
+from autonodes.core.labels import REGISTERED, UNREGISTERED_TAINT
+from autonodes.core.model import Node, Pod, PodUID, Taint
 from autonodes.kube.cache import Change
-from autonodes.kube.errors import ApiError, ConflictError, ServerError
+from autonodes.kube.errors import ApiError, ConflictError, InvalidError, ServerError
 from clock import VirtualClock
 from controllers.claimbook import claim
 
@@ -24,12 +25,26 @@ def pod(name: str, nominated: str = "") -> Pod:
     )
 
 
+GUARD = Taint(UNREGISTERED_TAINT, "", "NoExecute")
+
+
+def node(name: str, *, ready: bool = False, registered: bool = True) -> Node:
+    """A new one, whose other taint is another's."""
+    labels = {REGISTERED: "true"} if registered else {}
+    return Node(name=name, ready=ready, labels=labels, taints=(Taint("example.com/new", "", "NoSchedule"), GUARD))
+
+
 class Server:
-    """Writes down who was nominated to what."""
+    """Writes down who was nominated to what, and which nodes were opened after how many nominations.
+
+    :ivar shows: tells the watch of a nomination
+    """
 
     def __init__(self, minor: str = "37", **refusals: ApiError) -> None:
         self.minor, self.refusals = minor, refusals
         self.nominated: dict[str, str | None] = {}
+        self.opened: dict[str, int] = {}
+        self.shows: Callable[[str, str], None] = lambda name, target: None
 
     async def version(self) -> dict[str, str]:
         return {"major": "1", "minor": self.minor}
@@ -40,6 +55,15 @@ class Server:
         if name in self.refusals:
             raise self.refusals[name]
         self.nominated[name] = patch["status"]["nominatedNodeName"]
+        self.shows(name, patch["status"]["nominatedNodeName"] or "")
+
+    async def json_patch(self, resource: Any, name: str, patch: Any) -> None:
+        *tests, removal = patch
+        assert (str(resource), removal) == ("nodes", {"op": "remove", "path": "/spec/taints/1"})
+        assert [each["value"] for each in tests] == ["true", UNREGISTERED_TAINT]
+        if name in self.refusals:
+            raise self.refusals[name]
+        self.opened[name] = len(self.nominated)
 
 
 class Scene:
@@ -56,9 +80,12 @@ class Scene:
     ) -> None:
         self.server, self.promised, self.clock = server or Server(), asyncio.Event(), VirtualClock()
         self.promises: Mapping[PodUID, str] = {}
+        self.tasks: list[asyncio.Task[None]] = []
         self.woken: list[str] = []
+        self.followers: list[Callable[[Change[Pod]], None]] = []
         self.state = SimpleNamespace(
-            nodes=SimpleNamespace(items=dict.fromkeys(nodes)),
+            nodes=SimpleNamespace(items={name: node(name) for name in nodes}),
+            pods=SimpleNamespace(subscribe=self.followers.append),
             nodeclaims=SimpleNamespace(items={name: claim() for name in coming}),
         )
         self.show(*pods)
@@ -70,6 +97,24 @@ class Scene:
             self.woken.append,
             self.clock,
         )
+        self.nominating.subscribe()
+
+    def lag(self, seconds: float) -> None:
+        """Let the watch show nominations so long after they are written."""
+        loop = asyncio.get_running_loop()
+
+        async def later(name: str, target: str) -> None:
+            await self.clock.sleep(seconds)
+            self.watch(pod(name, target))
+
+        self.server.shows = lambda name, target: self.tasks.append(loop.create_task(later(name, target)))
+
+    def watch(self, new: Pod) -> None:
+        """The watch tells of a change."""
+        change = Change(new.key, self.state.pending[new.key], new)
+        self.state.pending[new.key] = new
+        for follow in self.followers:
+            follow(change)
 
     def show(self, *pods: Pod) -> None:
         self.state.pending = {each.key: each for each in pods}
@@ -144,6 +189,7 @@ async def test_a_pod_is_not_nominated_before_its_node_is_there() -> None:
 async def test_the_nodes_that_were_promised_open_together_after_their_pods_are_nominated() -> None:
     scene = Scene(pod("a"), pod("b"), coming=("n1", "n2"))
     scene.promises = {PodUID("a"): "n1", PodUID("b"): "n2"}
+    scene.lag(2.0)
     async with scene.running():
         assert not scene.nominating.may_open(Node(name="n1", ready=True))
         await scene.clock.advance(PATIENCE / 2)
@@ -153,14 +199,18 @@ async def test_the_nodes_that_were_promised_open_together_after_their_pods_are_n
         assert scene.woken == []
         assert not scene.nominating.may_open(Node(name="n2", ready=True))
         await scene.clock.advance(0.2)
-        assert sorted(scene.woken) == ["n1", "n2"]
         assert scene.server.nominated == {"a": "n1", "b": "n2"}
+        assert scene.server.opened == {}
+        await scene.clock.advance(0.3)
+        assert scene.server.opened == {"n1": 2, "n2": 2}
+        assert sorted(scene.woken) == ["n1", "n2"]
         assert scene.nominating.may_open(Node(name="n2", ready=True))
 
 
 async def test_the_only_node_of_a_plan_opens_though_it_is_not_ready() -> None:
     scene = Scene(pod("a"), coming=("n1",))
     scene.promises = {PodUID("a"): "n1"}
+    scene.lag(0)
     async with scene.running():
         assert not scene.nominating.may_open(Node(name="n1"))
         await scene.clock.advance(0.2)
@@ -170,10 +220,66 @@ async def test_the_only_node_of_a_plan_opens_though_it_is_not_ready() -> None:
 async def test_a_node_does_not_wait_for_ever() -> None:
     scene = Scene(pod("a"), pod("b"), coming=("n1", "n2"))
     scene.promises = {PodUID("a"): "n1", PodUID("b"): "n2"}
+    scene.lag(0)
     async with scene.running():
         assert not scene.nominating.may_open(Node(name="n1", ready=True))
-        await scene.clock.advance(PATIENCE + 0.1)
+        await scene.clock.advance(PATIENCE - 0.1)
+        assert scene.woken == []
+        await scene.clock.advance(0.2)
     assert scene.woken == ["n1"]
+
+
+async def test_as_long_as_others_come_a_node_waits_but_not_longer_than_that() -> None:
+    names = tuple(f"n{number}" for number in range(8))
+    scene = Scene(*(pod(name) for name in names), coming=names, nodes=names)
+    scene.promises = {PodUID(name): name for name in names}
+    scene.lag(0)
+    async with scene.running():
+        for name in names[:5]:
+            assert not scene.nominating.may_open(Node(name=name, ready=True))
+            await scene.clock.advance(PATIENCE - 1)
+            assert scene.woken == [] or scene.clock.now() - 1_700_000_000.0 >= LONGEST
+    assert sorted(scene.woken) == list(names[:5])
+
+
+async def test_a_nomination_that_never_shows_keeps_no_node_closed() -> None:
+    scene = Scene(pod("a"), coming=("n1",))
+    scene.promises = {PodUID("a"): "n1"}
+    async with scene.running():
+        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        await scene.clock.advance(11)
+    assert scene.woken == ["n1"]
+
+
+async def test_a_pod_that_is_tried_in_vain_meanwhile_is_nominated_again_before_its_node_opens() -> None:
+    scene = Scene(pod("a"), pod("b"), coming=("n1",))
+    scene.promises = {PodUID("a"): "n1", PodUID("b"): "n1"}
+    async with scene.running():
+        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        await scene.clock.advance(0.1)
+        scene.watch(pod("a", "n1"))
+        await scene.clock.advance(0.1)
+        scene.server.nominated.clear()
+        scene.watch(pod("a"))
+        await scene.clock.advance(0.1)
+        assert (scene.server.nominated, scene.server.opened) == ({"a": "n1"}, {})
+        scene.watch(pod("b", "n1"))
+        await scene.clock.advance(0.1)
+        assert scene.server.opened == {}
+        scene.watch(pod("a", "n1"))
+        await scene.clock.advance(0.1)
+    assert list(scene.server.opened) == ["n1"]
+
+
+async def test_a_node_that_can_not_be_opened_at_once_is_left_to_its_registration() -> None:
+    scene = Scene(pod("a"), server=Server(n1=InvalidError("a test failed")), coming=("n1",))
+    scene.promises = {PodUID("a"): "n1"}
+    scene.lag(0)
+    async with scene.running():
+        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        await scene.clock.advance(0.2)
+    assert scene.nominating.may_open(Node(name="n1", ready=True))
+    assert (scene.woken, scene.server.opened) == (["n1"], {})
 
 
 async def test_a_node_that_nobody_was_promised_opens_at_once() -> None:
@@ -189,9 +295,8 @@ async def test_a_nomination_that_a_failed_attempt_has_cleared_is_written_again()
     scene = Scene(pod("a"))
     await scene.promise(a="n1")
     scene.server.nominated.clear()
-    pods = SimpleNamespace(subscribe=lambda follow: follow(Change("default/a", pod("a", "n1"), pod("a"))))
-    scene.state.pods = pods
-    scene.nominating.subscribe()
+    for follow in scene.followers:
+        follow(Change("default/a", pod("a", "n1"), pod("a")))
     async with scene.running():
         await scene.clock.advance(1)
     assert scene.server.nominated == {"a": "n1"}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.controllers.decisionlog import DecisionLog
+from autonodes.controllers.expectations import Expectations
 from autonodes.controllers.purchasing import Purchasing, manifest
-from autonodes.core.model import Purchase, Snapshot
+from autonodes.core.model import Pod, PodUID, Purchase, Snapshot
 from autonodes.core.money import COST
 from autonodes.core.requirements import Requirement, Requirements
 from autonodes.verify.cloud import SIZES
@@ -74,13 +77,66 @@ def test_names_that_a_pod_refuses_are_not_asked_of_a_claim() -> None:
 
 
 class Written:
-    """A client that takes every claim."""
+    """A client that takes every claim, and what was on record when the first came."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: list[str], promised: dict[PodUID, str]) -> None:
+        self._lines, self._promised = lines, promised
         self.names: list[str] = []
+        self.lines_before: list[str] = []
+        self.promised_before: dict[PodUID, str] = {}
 
     async def create(self, resource: object, body: Any) -> None:
+        if not self.names:
+            self.lines_before, self.promised_before = list(self._lines), dict(self._promised)
         self.names.append(body["metadata"]["name"])
+
+
+class Desk:
+    """:param claim_of: pool of a claim that came after the snapshot was taken"""
+
+    def __init__(self, claim_of: str | None = None) -> None:
+        self.lines: list[str] = []
+        self.promised: dict[PodUID, str] = {}
+        self.client = Written(self.lines, self.promised)
+        staying = SimpleNamespace(deletion_timestamp=None)
+        come = {"new": SimpleNamespace(name="new", pool=claim_of, metadata=staying)} if claim_of else {}
+        state = SimpleNamespace(nodepools={"default": pool()}, nodeclaims=SimpleNamespace(items=come))
+        self.expectations = Expectations(self._exists, VirtualClock(), patience=1.0)
+        self.purchasing = Purchasing(
+            cast(Any, self.client),
+            cast(Any, state),
+            cast(Any, SimpleNamespace(check=lambda: None)),
+            self.expectations,
+            DecisionLog(self.lines.append, VirtualClock()),
+            cast(Any, SimpleNamespace(take=lambda pool: None)),
+            random.Random(1),  # noqa: S311 -- names, not secrets
+        )
+
+    async def _exists(self, name: str) -> bool:
+        return name in self.client.names
+
+    async def buy(self, *pods: str, limits: Mapping[str, int] | None = None) -> Mapping[PodUID, str]:
+        """A node for each pod."""
+        planned = Snapshot(
+            now=0.0,
+            pods=tuple(Pod(uid=PodUID(name), namespace="default", name=name, requests={}) for name in pods),
+            nodes=(),
+            claims=(),
+            pools=(pool().to_model(),),
+            instance_types={"default": SIZES},
+            limits=limits or {},
+        )
+        purchases = tuple(
+            Purchase(
+                pool="default",
+                pods=(PodUID(name),),
+                requirements=Requirements(),
+                requests={},
+                candidates=(("small", "a", "on-demand", 0.1),),
+            )
+            for name in pods
+        )
+        return await self.purchasing.write(purchases, planned, self.promised.update)
 
 
 @pytest.mark.parametrize(
@@ -91,28 +147,22 @@ async def test_a_claim_that_the_plan_did_not_count_stops_it(
     limits: dict[str, int], claim_of: str | None, written: int
 ) -> None:
     """One of the same pool, always; of any pool if the whole cluster has a limit."""
-    staying = SimpleNamespace(deletion_timestamp=None)
-    come = {"new": SimpleNamespace(name="new", pool=claim_of, metadata=staying)} if claim_of else {}
-    state = SimpleNamespace(nodepools={"default": pool()}, nodeclaims=SimpleNamespace(items=come))
-    lines: list[str] = []
-    client, nothing = Written(), SimpleNamespace(check=lambda: None, expect=lambda name: None)
-    decisions, rates = DecisionLog(lines.append, VirtualClock()), SimpleNamespace(take=lambda pool: None)
-    purchasing = Purchasing(client, state, nothing, nothing, decisions, rates, random.Random(1))  # noqa: S311 -- names
-    planned = Snapshot(
-        now=0.0,
-        pods=(),
-        nodes=(),
-        claims=(),
-        pools=(pool().to_model(),),
-        instance_types={"default": SIZES},
-        limits=limits,
-    )
-    purchase = Purchase(
-        pool="default",
-        pods=(),
-        requirements=Requirements(),
-        requests={},
-        candidates=(("small", "a", "on-demand", 0.1),),
-    )
-    await purchasing.write((purchase,), planned)
-    assert len(client.names) == written
+    desk = Desk(claim_of)
+    await desk.buy("a", limits=limits)
+    assert len(desk.client.names) == written
+    assert len(desk.lines) == written
+    assert desk.expectations.names == frozenset(desk.client.names)
+
+
+async def test_all_pods_have_their_promises_before_the_first_claim_is_there() -> None:
+    """The first node may be up before the last claim is written."""
+    desk = Desk()
+    bought = await desk.buy(*"abcdefghijklmnopqrstuvwxyz")
+    assert len(desk.client.names) == 26
+    assert desk.client.promised_before == bought == desk.promised
+
+
+async def test_a_purchase_is_in_the_decision_log_before_its_claim_is_there() -> None:
+    desk = Desk()
+    await desk.buy("a")
+    assert [json.loads(line)["nodeClaim"] for line in desk.client.lines_before] == desk.client.names
