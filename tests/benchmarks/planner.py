@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> Iterator[Mapping[str, Any]]:
             yield _incremental(commands[ENGINE], given.seed)
             return
         if given.vs:
-            commands[PEER] = [_peer(Path(directory))]
+            commands[PEER] = [build_peer(Path(directory))]
         for drawn in _workloads(given):
             yield from _rounds(commands, drawn, given)
 
@@ -71,7 +71,7 @@ def _workloads(given: argparse.Namespace) -> Iterator[Sequence[workload.Drawn]]:
         yield from (workload.draw(size, given.seed) for size in given.pods or SIZES)
 
 
-def _peer(directory: Path) -> str:
+def build_peer(directory: Path) -> str:
     """The peer's binary; building it takes seconds, the first time minutes."""
     binary = directory / PEER
     subprocess.run(["go", "build", "-trimpath", "-o", binary, "."], cwd=_PEER_SOURCE, check=True)

@@ -68,6 +68,17 @@ type answer struct {
 
 func main() {
 	log.SetLogger(logging.NopLogger)
+	ctx := options.ToContext(injection.WithControllerName(context.Background(), "benchmark"), test.Options())
+	if len(os.Args) > 1 && os.Args[1] == "consolidate" {
+		found, err := consolidate(ctx)
+		if err != nil {
+			fail("consolidation", err)
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(found); err != nil {
+			fail("standard output", err)
+		}
+		return
+	}
 	var given input
 	if err := json.NewDecoder(os.Stdin).Decode(&given); err != nil {
 		fail("standard input", err)
