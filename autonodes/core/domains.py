@@ -36,7 +36,7 @@ from autonodes.core.requirements import Requirement, Requirements
 from autonodes.core.selection import Groups
 from autonodes.core.shapes import Shape
 from autonodes.core.standing import Targets
-from autonodes.core.topology import NOWHERE_IN_PARTICULAR, ApartRule, NearRule, SpreadRule, Topology
+from autonodes.core.topology import ApartRule, NearRule, SpreadRule, Topology
 
 MOST_CELLS: Final = 256
 
@@ -244,8 +244,8 @@ class Domains:
         for _, preferred in sorted(shape.preferred, key=lambda each: -each[0]):
             both = tuple(dict.fromkeys(term & preferred for term in shape.terms))
             terms = tuple(term for term in both if term.contradiction() is None)
-            held = replace(shape, terms=terms, topology=NOWHERE_IN_PARTICULAR, pods=[])
-            if terms and self._price(held) <= NEARLY * self._price(replace(held, terms=shape.terms)) < math.inf:
+            dearest = NEARLY * self._price(shape)
+            if terms and self._price(shape.pinned(terms)) <= dearest < math.inf:
                 shape = replace(shape, terms=terms)
         return shape
 
@@ -286,7 +286,7 @@ class Domains:
         terms = self._pin_terms(shape.terms, wanted)
         if not terms:
             return None
-        pinned = replace(shape, terms=terms, topology=NOWHERE_IN_PARTICULAR, pods=[])
+        pinned = shape.pinned(terms)
         price = self._price(pinned)
         room = self._room(pinned, len(shape.pods))
         at = {key: value for key, value in wanted.items() if value is not None}
@@ -300,7 +300,7 @@ class Domains:
             if may and not counts and filtering:
                 both = (term & wanted for term, wanted in product(cell.shape.terms, filtering))
                 terms = tuple(dict.fromkeys(term for term in both if term.contradiction() is None))
-                pinned = replace(cell.shape, terms=terms, pods=[])
+                pinned = cell.shape.pinned(terms)
                 price, room = self._price(pinned), self._room(pinned, len(shape.pods))
                 if terms and price <= cell.price and room >= cell.room:
                     cell = Cell(cell.at, pinned, price, room)

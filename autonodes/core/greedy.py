@@ -223,8 +223,7 @@ class Opening:
 
     def _for_seed(self, seed: int, share: float) -> list[Machine]:
         """The machines up to a price that hold it; in any case the cheapest two."""
-        size = self._sizes[seed]
-        holding = [each for each in self._market.machines if all(map(int.__le__, size, each.room))]
+        holding = [each for each in self._market.machines if self._fitting[seed] >> each.row & 1]
         within = [each for each in holding if each.price <= share]
         return within[-PROMISING:] if len(within) > 1 else holding[:2]
 

@@ -41,6 +41,21 @@ class Shape:
     topology: Topology = NOWHERE_IN_PARTICULAR
     pods: list[Pod] = field(default_factory=list)
 
+    def pinned(self, terms: tuple[Requirements, ...]) -> Shape:
+        """The same with other terms and nothing left to decide, and without pods."""
+        return Shape(
+            index=self.index,
+            size=self.size,
+            requests=self.requests,
+            terms=terms,
+            tolerations=self.tolerations,
+            host_ports=self.host_ports,
+            priority=self.priority,
+            expendable=self.expendable,
+            caps=self.caps,
+            preferred=self.preferred,
+        )
+
     @cached_property
     def constraints(self) -> tuple[tuple[Requirements, ...], tuple[Toleration, ...]]:
         """What decides where it may go, apart from room and ports."""

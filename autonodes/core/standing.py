@@ -249,6 +249,8 @@ class Targets:
 
         :param caps: instead of the shape's
         """
+        if not self._usable:
+            return
         mask = self._usable & self.standing.accepting(shape) & self.standing.with_room(shape.requests)
         for index in bits(self._within(shape.caps if caps is None else caps, mask)):
             yield self._target(index)
