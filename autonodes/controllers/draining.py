@@ -9,6 +9,8 @@ Pods with volumes of a PersistentVolumeClaim leave one by one: the next one is e
 what only it used is detached (no VolumeAttachment is left), so that a storage system is not asked for more than it can
 do and each pod's successor starts soon. A volume that does not come off holds the others up for `_DETACHING` seconds.
 
+The only pod of a workload may ask that its successor runs before it is evicted (`surging`).
+
 Not drained are static pods (nobody can evict them), pods that tolerate the ``karpenter.sh/disrupted`` taint (they want
 to stay, like most CNI and CSI daemons) and pods that ought to have been gone for long: on a dead node nobody confirms a
 deletion, and the machine itself must go. ``do-not-disrupt`` keeps a node from being chosen, not from being drained.
@@ -27,6 +29,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autonodes.controllers.settings import ControllerSettings
+from autonodes.controllers.surging import Surging
 from autonodes.controllers.volumes import Volumes
 from autonodes.core import labels
 from autonodes.core.clock import Clock
@@ -117,6 +120,8 @@ class Drain:
         self, client: KubeClient, volumes: Volumes, events: EventRecorder, clock: Clock, settings: ControllerSettings
     ) -> None:
         self._client, self._volumes, self._events = client, volumes, events
+        self._surging = Surging(client, clock)
+        self._surged: set[str] = set()
         self._clock, self._settings = clock, settings
         self._hanging_since: float | None = None
         self._backoffs: dict[str, Backoff] = {}
@@ -186,6 +191,11 @@ class Drain:
 
     async def _evict(self, pod: Pod) -> None:
         try:
+            if await self._surging.is_awaited(pod):
+                self._surged.add(pod.uid)
+                self._postpone(pod, 0.0)
+                return
+            self._surged.discard(pod.uid)
             await self._client.evict(pod.name, pod.namespace, uid=pod.uid)
         except (NotFoundError, ConflictError):
             return  # it is gone, or another pod has its name by now: the next look tells
@@ -214,13 +224,14 @@ class Drain:
         self._events.record(ObjectReference.of_pod(pod), type="Warning", reason="FailedDraining", message=message)
 
     def _status(self, staying: Sequence[Pod], now: float, deadline: float | None) -> DrainStatus:
+        held = {uid for uid, moment in self._not_before.items() if moment > now} - self._surged
         times = [self._not_before[pod.uid] for pod in staying if self._not_before.get(pod.uid, 0.0) > now]
         if deadline is not None:
             times += [deadline - pod.grace_period for pod in staying] + [deadline]
         later = [moment - now for moment in times if moment > now]
         return DrainStatus(
             waiting_for=tuple(pod.key for pod in staying),
-            protected=tuple(pod.key for pod in staying if self._not_before.get(pod.uid, 0.0) > now),
+            protected=tuple(pod.key for pod in staying if pod.uid in held),
             next_look=min([_LONGEST_PAUSE if self._hanging_since is None else _DETACH_POLL, *later]),
         )
 

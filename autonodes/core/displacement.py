@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from autonodes.core.labels import SURGE
 from autonodes.core.model import Pod, Snapshot
 from autonodes.core.simulation import moved, moves
 from autonodes.core.targets import pair
 
 
 def is_displaced(pod: Pod, now: float) -> bool:
-    """Whether a pod on a node that is on its way out will be made anew and has no successor yet."""
-    return bool(pod.owner_kind) and moves(pod, now)
+    """Whether a pod on a node that is on its way out will be made anew and has no successor yet.
+
+    Of one that asks for its successor first, that is a pod that waits by itself.
+    """
+    return bool(pod.owner_kind) and pod.annotations.get(SURGE) != "true" and moves(pod, now)
 
 
 def with_displaced(snapshot: Snapshot) -> Snapshot:

@@ -41,6 +41,7 @@ def _controller_rules() -> list[Rule]:
         _rule("autoscaling.x-k8s.io", ["capacitybuffers", "provisioningrequests"], READ),
         _rule("autoscaling.x-k8s.io", ["capacitybuffers/status", "provisioningrequests/status"], ["patch"]),
         _rule("apps", ["daemonsets", "replicasets", "statefulsets", "deployments"], READ),
+        _rule("apps", ["deployments"], ["patch"]),
         _rule("policy", ["poddisruptionbudgets"], READ),
         _rule("storage.k8s.io", ["storageclasses", "csinodes", "csidrivers", "csistoragecapacities"], READ),
         _rule("storage.k8s.io", ["volumeattachments"], [*READ, "delete"]),
