@@ -6,10 +6,10 @@ The pods are spread over zones in ten groups, and the fleet was bought for more 
 and carried out on paper until nothing is left to do.
 
 ``seconds`` is the processor time in which every node was looked at both ways: the first decision, which looks at nodes
-together, and a simulation of each alone; ``candidates`` is how many that were. The peer's is the processor time of
-its first decision, and its candidates those that its first pass over single nodes got through in its three minutes; it does
-not wait 15 seconds to look again at what it has decided. ``fresh_plan_cost`` is what a plan of the same pods for an
-empty cluster costs, in dollars an hour.
+together, and a simulation of each alone; ``candidates`` is how many that were. The peer's is the processor time of its
+first decision, and its candidates those that a pass over single nodes got through in its three minutes; it does not
+wait 15 seconds to look again at what it has decided. ``fresh_plan_cost`` is what a plan of the same pods for an empty
+cluster costs, in dollars an hour.
 """
 
 from __future__ import annotations
