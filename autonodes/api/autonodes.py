@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from autonodes.api import plugins
 from autonodes.api.awsnodeclass import AWSNodeClass
+from autonodes.api.baremetal import MetalNodeClass
 from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
 from autonodes.api.nodepool import NodePool
 from autonodes.api.objects import CustomResource
@@ -24,11 +25,12 @@ NODE_CLASSES: Final[Mapping[str, type[CustomResource]]] = {
     "local": LocalNodeClass,
     "kwok": KwokNodeClass,
     "aws": AWSNodeClass,
+    "metal": MetalNodeClass,
 }
 """Provider → the kind of its node class, of those that come with this project."""
 
-_OF_ITS_OWN: Final = frozenset({"aws"})
-"""Providers whose node class names things of an account: the user writes it, under the provider's name."""
+OF_ITS_OWN: Final = frozenset({"aws", "metal"})
+"""Providers whose node class names things of an account or a place: the user writes it, under the provider's name."""
 
 ZONES: Final = "zones"
 """The one property that is the node class's; all others are options of the provider."""
@@ -53,7 +55,7 @@ def objects(config: VClusterConfig) -> list[dict[str, Any]]:
     for index, auto_nodes in enumerate(config.private_nodes.auto_nodes):
         path = f"privateNodes.autoNodes[{index}]"
         kind = _node_class_kind(auto_nodes, path)
-        if auto_nodes.provider not in _OF_ITS_OWN:
+        if auto_nodes.provider not in OF_ITS_OWN:
             documents.append(_node_class(kind, auto_nodes))
         for number, pool in enumerate(auto_nodes.dynamic):
             document = _node_pool(pool, kind, auto_nodes, path=f"{path}.dynamic[{number}]")

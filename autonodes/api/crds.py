@@ -13,6 +13,7 @@ import yaml
 
 from autonodes.api import plugins
 from autonodes.api.awsnodeclass import AWSNodeClass
+from autonodes.api.baremetal import BareMetalHost, MetalNodeClass
 from autonodes.api.capacitybuffer import CapacityBuffer
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
@@ -24,6 +25,7 @@ from autonodes.api.structural import root_schema
 KINDS: Final[tuple[type[CustomResource], ...]] = (
     *(NodePool, NodeClaim, NodeOverlay),
     *(LocalNodeClass, KwokNodeClass, AWSNodeClass),
+    *(MetalNodeClass, BareMetalHost),
 )
 """All kinds of custom resources of this project, in the order in which they are installed."""
 

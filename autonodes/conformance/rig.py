@@ -6,6 +6,7 @@ The faults that not every infrastructure has (:class:`Fault`) are optional: a ri
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import uuid
 from abc import ABC, abstractmethod
@@ -37,6 +38,8 @@ from autonodes.provider import (
 SECRET: Final = "conformance-kit-join-secret"  # noqa: S105 -- planted, to be looked for in logs
 """Part of every machine's boot data: it must be found there and nowhere else."""
 
+_PAUSE: Final = 0.01
+"""Seconds between two of them at first."""
 _DELETIONS: Final = 100
 """Calls of `delete` after which a machine counts as one that does not go."""
 
@@ -222,11 +225,12 @@ class Rig(ABC):
 
 async def delete_completely(provider: Provider, provider_id: ProviderID) -> None:
     """As the controller does: until the provider says that nothing is left."""
-    for _ in range(_DELETIONS):
+    for count in range(_DELETIONS):
         try:
             await provider.delete(provider_id)
         except MachineNotFoundError:
             return
+        await asyncio.sleep(min(count, 10) * _PAUSE)
     raise AssertionError(f"{provider_id} is still there after {_DELETIONS} calls of delete")
 
 

@@ -55,6 +55,9 @@ def lacking(claim: NodeClaim, node: Node) -> tuple[str, str] | None:
         if ephemeral(taint):
             return "KnownEphemeralTaintsExist", f'KnownEphemeralTaint "{format_taint(taint)}" still exists'
     for name, amount in claim.to_model().requests.items():
-        if amount > 0 and node.allocatable.get(name, 0) <= 0:
+        shown = node.allocatable.get(name, 0)
+        if amount > 0 and shown <= 0:
             return "ResourceNotRegistered", f'Resource "{name}" was requested but not registered'
+        if "/" in name and shown < amount:  # devices come all or not at all; the kubelet rounds cores and bytes
+            return "ResourceNotRegistered", f'Resource "{name}": {amount} were requested, {shown} registered'
     return None

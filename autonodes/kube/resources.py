@@ -86,6 +86,7 @@ DEVICECLASSES: Final = Resource("resource.k8s.io", "v1", "deviceclasses", "Devic
 RESOURCECLAIMS: Final = Resource("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", True)
 RESOURCESLICES: Final = Resource("resource.k8s.io", "v1", "resourceslices", "ResourceSlice")
 
+BAREMETALHOSTS: Final = Resource("autonodes.io", "v1alpha1", "baremetalhosts", "BareMetalHost")
 NODEPOOLS: Final = Resource("karpenter.sh", "v1", "nodepools", "NodePool")
 NODECLAIMS: Final = Resource("karpenter.sh", "v1", "nodeclaims", "NodeClaim")
 NODEOVERLAYS: Final = Resource("karpenter.sh", "v1alpha1", "nodeoverlays", "NodeOverlay")

@@ -11,14 +11,16 @@ import pytest_asyncio
 from autonodes.conformance import ProviderConformance, Rig
 from conformance.kwok_rig import kwok_rig
 from conformance.local_rig import local_rig
+from conformance.metal_rig import metal_rig
 
-RIGS = {"kwok": kwok_rig, "local": local_rig}
+RIGS = {"kwok": kwok_rig, "local": local_rig, "metal": metal_rig}
 
 
 class TestProviders(ProviderConformance):
     @pytest_asyncio.fixture(
         params=[
             pytest.param("kwok", marks=pytest.mark.integration),
+            pytest.param("metal", marks=pytest.mark.integration),
             pytest.param("local", marks=pytest.mark.e2e),
         ]
     )

@@ -9,6 +9,7 @@ from autonodes.core.model import Node, Taint
 from controllers.claimbook import claim
 
 ONE_GPU = {"requests": {"nvidia.com/gpu": "1"}}
+EIGHT_GPUS = {"requests": {"nvidia.com/gpu": "8"}}
 STARTUP = {"key": "cni", "value": "starting", "effect": "NoSchedule"}
 
 
@@ -30,6 +31,9 @@ def reason(node: dict[str, Any], **spec: Any) -> str | None:
         ({}, {"resources": ONE_GPU}, "ResourceNotRegistered"),
         ({"allocatable": {"nvidia.com/gpu": 0}}, {"resources": ONE_GPU}, "ResourceNotRegistered"),
         ({"allocatable": {"nvidia.com/gpu": 1}}, {"resources": ONE_GPU}, None),
+        ({"allocatable": {"nvidia.com/gpu": 7}}, {"resources": EIGHT_GPUS}, "ResourceNotRegistered"),
+        ({"allocatable": {"nvidia.com/gpu": 8}}, {"resources": EIGHT_GPUS}, None),
+        ({"allocatable": {"cpu": 990}}, {"resources": {"requests": {"cpu": "1"}}}, None),
         ({}, {"resources": {"requests": {"nvidia.com/gpu": "0"}}}, None),
     ],
 )  # fmt: skip

@@ -1,0 +1,31 @@
+"""Providers against infrastructure that is emulated: metal (Redfish, 500 hosts through a whole cycle).
+
+Options: ``metal`` for one provider; ``--hosts N``, ``--delay SECONDS`` (most that a host takes to obey, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def run(arguments: list[str]) -> Iterator[Row]:
+    """All providers, or those that are named."""
+    named = [each for each in arguments if each in _PARTS]
+    for name in named or _PARTS:
+        yield from _PARTS[name](arguments)
+
+
+def _metal(arguments: list[str]) -> Iterator[Row]:
+    from tests.benchmarks import _metal as metal
+
+    yield from metal.rows(_number(arguments, "--hosts", 500), delay=_number(arguments, "--delay", 1))
+
+
+def _number(arguments: list[str], option: str, default: int) -> int:
+    return int(arguments[arguments.index(option) + 1]) if option in arguments else default
+
+
+_PARTS: Mapping[str, Callable[[list[str]], Iterator[Row]]] = {"metal": _metal}
