@@ -150,9 +150,7 @@ class _Engine:
 
     def drift(self, names: Collection[str]) -> list[Command]:
         """Those that have drifted for longest first, as far as the budgets go."""
-        found = [
-            each for each in self._eligibility.drifted(names, self.blocked) if each.claim.name in self._facts.drifted
-        ]
+        found = self._eligibility.drifted(names, self._facts.drifted, self.blocked)
         chosen = self._within_budgets(sorted(found, key=_age), DRIFTED)
         return list(self._commands(chosen, DRIFTED))
 
@@ -162,7 +160,7 @@ class _Engine:
             return []
         of_static = replace(self._snapshot, pools=self._snapshot.static_pools)
         eligibility = Eligibility(of_static, self._simulation, self._facts.budgets)
-        found = [each for each in eligibility.drifted(names, self.blocked) if each.claim.name in self._facts.drifted]
+        found = list(eligibility.drifted(names, self._facts.drifted, self.blocked))
         left = {
             pool.name: room(pool, [each for each in self._snapshot.claims if each.pool == pool.name], len(found))
             for pool in of_static.pools

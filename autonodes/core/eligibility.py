@@ -65,9 +65,14 @@ class Eligibility:
         """Node → cost of its disruption, for all nodes of these pools."""
         return {name: each.cost for name, each in self._ours.items() if each.pool.name in pools}
 
-    def drifted(self, names: Collection[str], blocked: dict[str, str]) -> Iterator[Candidate]:
-        """Those of the named nodes that may be replaced because of drift; what keeps the others is noted."""
+    def drifted(self, names: Collection[str], claims: Collection[str], blocked: dict[str, str]) -> Iterator[Candidate]:
+        """Those of the named nodes that may be replaced because of drift; what keeps the others is noted.
+
+        :param claims: names of those that have drifted
+        """
         for candidate in self._present(names):
+            if candidate.claim.name not in claims:
+                continue
             kept = self._held(candidate)
             if not kept and candidate.claim.termination_grace_period is None:
                 kept = self._held_by_pods(candidate)
@@ -90,7 +95,7 @@ class Eligibility:
                 or self._held_by_pods(candidate)
             )
             if kept:
-                blocked[candidate.node.name] = kept
+                blocked.setdefault(candidate.node.name, kept)  # what keeps a drifted one is more telling
             else:
                 yield candidate
 

@@ -150,6 +150,13 @@ def test_what_protects_a_pod_is_named_and_a_grace_period_overrules_it_for_drift(
     assert not decided(hard, budgets=(Guard(),)).commands
 
 
+def test_what_keeps_a_drifted_node_is_told_before_what_keeps_a_badly_used_one() -> None:
+    guarded = cluster(owned("n1"), owned("n2"), pods=(running("a", "n1", cpu=1), running("b", "n2", cpu=1)))
+    found = decided(guarded, "n1", budgets=(Guard(),), policy=Policy(min_age=2 * LATER))
+    assert "lets pod default/a not go" in found.blocked["n1"]
+    assert found.blocked["n2"] == "it is too young"
+
+
 def test_annotations_hold_nodes_and_pods() -> None:
     never = {DO_NOT_DISRUPT: "true"}
     on_pod = cluster(owned("n1", "large"), pods=(running("a", "n1", cpu=1, annotations=never),))
