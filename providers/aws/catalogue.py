@@ -8,6 +8,7 @@ bought. There are no spot prices in it, so nothing is offered as spot. What a no
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -62,6 +63,11 @@ def catalogue(region: str = DEFAULT_REGION) -> tuple[InstanceType, ...]:
     :raises ConfigError: the table does not know the region
     """
     return _catalogue(region)
+
+
+def rows() -> Mapping[str, TypeRow]:
+    """What is known of all types, by name."""
+    return _table().types
 
 
 def regions() -> tuple[str, ...]:

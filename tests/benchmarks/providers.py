@@ -1,6 +1,7 @@
-"""Providers against infrastructure that is emulated: metal (Redfish, 500 hosts through a whole cycle).
+"""Providers against infrastructure that is emulated: metal (Redfish, 500 hosts through a whole cycle),
+AWS (moto behind a proxy that misbehaves: types and prices, 500 machines).
 
-Options: ``metal`` for one provider; ``--hosts N``, ``--delay SECONDS`` (most that a host takes to obey, 1).
+Options: ``metal`` or ``aws`` for one provider; ``--hosts N``, ``--delay SECONDS`` (most that a host takes to obey, 1).
 """
 
 from __future__ import annotations
@@ -24,8 +25,14 @@ def _metal(arguments: list[str]) -> Iterator[Row]:
     yield from metal.rows(_number(arguments, "--hosts", 500), delay=_number(arguments, "--delay", 1))
 
 
+def _aws(_: list[str]) -> Iterator[Row]:
+    from tests.benchmarks import _aws as aws
+
+    yield from aws.rows()
+
+
 def _number(arguments: list[str], option: str, default: int) -> int:
     return int(arguments[arguments.index(option) + 1]) if option in arguments else default
 
 
-_PARTS: Mapping[str, Callable[[list[str]], Iterator[Row]]] = {"metal": _metal}
+_PARTS: Mapping[str, Callable[[list[str]], Iterator[Row]]] = {"metal": _metal, "aws": _aws}

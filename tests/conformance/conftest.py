@@ -1,14 +1,16 @@
-"""What the rigs of several providers need: one API server with this project's kinds, and a hall of emulated hosts."""
+"""What the rigs of several providers need: an API server with this project's kinds, emulated hosts, one moto."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from autonodes.api.crds import crds
 from controlplane import RunningControlPlane, control_plane
+from ec2fake import Moto, built_in_market, moto_server
 from redfish import Emulator, emulator
 
 HOSTS = 6
@@ -27,3 +29,15 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPl
 def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with emulator(tmp_path_factory.mktemp("metal"), HOSTS) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    with moto_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What EC2 sells, as the provider keeps it."""
+    return built_in_market(tmp_path_factory.mktemp("market") / "market.json")
