@@ -13,9 +13,10 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -82,10 +83,16 @@ def binaries() -> dict[str, Path]:
 
 @contextlib.contextmanager
 def control_plane(
-    directory: Path, *, controller_manager: bool = False, with_scheduler: bool = False, konnectivity: bool = False
+    directory: Path,
+    *,
+    controller_manager: bool = False,
+    with_scheduler: bool = False,
+    konnectivity: bool = False,
+    flags: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[RunningControlPlane]:
     """Start, wait until ready, and leave nothing behind.
 
+    :param flags: more of them, by the process's name
     :param konnectivity: the API server dials nodes through ``plane.konnectivity_socket``, that the test must serve
     """
     run_dir = Path(tempfile.mkdtemp(prefix="an-"))  # short, for the sake of the socket's path
@@ -101,6 +108,7 @@ def control_plane(
     processes = [kine.process(plane), apiserver.process(plane)]
     processes += [controllermanager.process(plane)] if controller_manager else []
     processes += [scheduler.process(plane)] if with_scheduler else []
+    processes = [replace(each, argv=(*each.argv, *flags.get(each.name, ()))) for each in processes]
     try:
         with temporary.running(plane, processes, directory):
             cluster = RunningControlPlane(plane)

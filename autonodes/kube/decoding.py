@@ -100,7 +100,7 @@ def decode_pod(raw: bytes) -> Pod:
         resource_claims=_resource_claims(spec, status),
         phase=sys.intern(status.phase),
         ready=_holds(status.conditions, "Ready"),
-        unschedulable=_is_unschedulable(status.conditions),
+        unschedulable=_is_unschedulable(status.conditions, grouped=spec.scheduling_group is not None),
         gated=bool(spec.scheduling_gates),
         fault=fault,
         started_at=_seconds(status.start_time),
@@ -206,9 +206,12 @@ def _resource_claims(spec: wire.PodSpec, status: wire.PodStatus) -> tuple[str, .
     return tuple(name for name in named if name)
 
 
-def _is_unschedulable(conditions: Iterable[wire.Condition] | None) -> bool:
+def _is_unschedulable(conditions: Iterable[wire.Condition] | None, *, grouped: bool) -> bool:
+    """Whether kube-scheduler has tried in vain. Of a PodGroup's pods 1.37 says SchedulerError when there is no room:
+    its plug-in for devices fails then ("DynamicResources" PodGroupPostFilter: not found)."""
+    said = ("Unschedulable", "SchedulerError") if grouped else ("Unschedulable",)
     return any(
-        condition.type == "PodScheduled" and condition.status == "False" and condition.reason == "Unschedulable"
+        condition.type == "PodScheduled" and condition.status == "False" and condition.reason in said
         for condition in conditions or ()
     )
 

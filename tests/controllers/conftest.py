@@ -19,9 +19,14 @@ from controlplane import RunningControlPlane, control_plane
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPlane]:
     with control_plane(tmp_path_factory.mktemp("plane"), with_scheduler=True) as running:
-        asyncio.run(_install(running))
-        running.until_kinds_are_served()
+        install_kinds(running)
         yield running
+
+
+def install_kinds(running: RunningControlPlane) -> None:
+    """Our own, and wait until they are served."""
+    asyncio.run(_install(running))
+    running.until_kinds_are_served()
 
 
 async def _install(running: RunningControlPlane) -> None:

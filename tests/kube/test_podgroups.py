@@ -38,3 +38,22 @@ def test_a_group_has_a_minimum_and_a_topology(spec: dict[str, Any], minimum: int
 def test_a_pod_names_its_group() -> None:
     assert decode_pod(raw(containers=[], schedulingGroup={"podGroupName": "train"})).group == "train"
     assert decode_pod(raw(containers=[])).group == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "group", "waits"),
+    [
+        ("Unschedulable", None, True),
+        ("Unschedulable", "train", True),
+        ("SchedulerError", None, False),
+        ("SchedulerError", "train", True),
+        ("SchedulingGated", "train", False),
+    ],
+)
+def test_a_pod_of_a_group_waits_for_a_node_also_when_the_scheduler_fails_on_it(
+    reason: str, group: str | None, waits: bool
+) -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": reason}
+    spec = {"containers": [], **({"schedulingGroup": {"podGroupName": group}} if group else {})}
+    body = {"metadata": {"name": "a", "namespace": "shop"}, "spec": spec, "status": {"conditions": [condition]}}
+    assert decode_pod(json.dumps(body).encode()).unschedulable is waits
