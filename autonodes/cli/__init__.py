@@ -42,6 +42,7 @@ _COMMANDS: Final = {
     "record": _Command("record", "Record what the planner of a cluster sees."),
     "replay": _Command("replay", "Print the decisions that follow from a recorded snapshot."),
     "ledger": _Command("ledger", "Show and verify who had which bare-metal host, and that it was wiped in between."),
+    "verify": _Command("verify", "Prove the controllers: crashes, outages and a lying provider, in virtual time."),
     "down": _Command("down", "Remove a cluster with all its nodes and data."),
     "components": _Command("components", "List the pinned components and where they come from."),
     "supervise": _Command("supervise"),

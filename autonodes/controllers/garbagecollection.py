@@ -7,7 +7,8 @@ Three kinds, each destroyed only on two witnesses:
 - A machine without a claim: older than the grace time, and a list of all claims that was made *after* the machine was
   seen lacks it (a claim is always written before its machine is bought). A second machine for a claim whose status
   names the first is one, too. The machine is deleted.
-- A Node of ours without a claim: no machine answers to its provider id, and the node is not ready. The Node is deleted.
+- A Node of ours, registered or still to be, without a claim: no machine answers to its provider id, and the node is not
+  ready. The Node is deleted.
 
 The caches only name suspects; nothing is concluded from them, nor from a list that failed: then the round is off for
 that provider.
@@ -166,7 +167,7 @@ class GarbageCollection:
         suspects = [
             node
             for node in tuple(self._state.nodes.items.values())
-            if labels.REGISTERED in node.labels and not node.ready and self._state.nodeclaims.get(node.name) is None
+            if _is_ours(node) and not node.ready and self._state.nodeclaims.get(node.name) is None
         ]
         for node in suspects:
             if await self._is_abandoned(node):
@@ -182,6 +183,10 @@ class GarbageCollection:
             return False
         gone = [await _is_gone(provider, ProviderID(node.provider_id)) for provider in self._providers.all()]
         return bool(gone) and all(gone) and not await self._is_ready(node.name)
+
+
+def _is_ours(node: Node) -> bool:
+    return labels.REGISTERED in node.labels or any(taint.key == labels.UNREGISTERED_TAINT for taint in node.taints)
 
 
 def _lacks_machine(claim: NodeClaim, provider: Provider, present: Collection[str]) -> bool:

@@ -34,6 +34,9 @@ from autonodes.provider import (
 
 GIB = 2**30
 
+Record = dict[str, Any]
+"""What the cloud knows of a machine."""
+
 
 def size(name: str, cores: int, *, price: float | None = None, zones: Sequence[str] = ("a", "b")) -> InstanceType:
     """So many cores, twice as many GiB, at five cents a core and hour."""
@@ -120,14 +123,15 @@ class Cloud:
         await self._called("create")
         found = self._of_claim(request.claim_uid)
         if found is None:
-            found = self._buy(request)
+            found = self.buy(request)
         await asyncio.sleep(0)
         if self.lost_answers:
             self.lost_answers -= 1
             raise ProviderError("the answer is lost")
-        return _machine(found)
+        return machine_of(found)
 
-    def _buy(self, request: LaunchRequest) -> dict[str, Any]:
+    def buy(self, request: LaunchRequest) -> Record:
+        """One machine more, whatever was bought before."""
         for type_, offering in request.candidates:
             key = type_.name, offering.zone
             if self.stock.get(key, 1) <= 0:
@@ -138,7 +142,7 @@ class Cloud:
             return self._write(request, type_, offering)
         raise InsufficientCapacityError("sold out")
 
-    def _write(self, request: LaunchRequest, type_: InstanceType, offering: Offering) -> dict[str, Any]:
+    def _write(self, request: LaunchRequest, type_: InstanceType, offering: Offering) -> Record:
         identity = f"{request.claim_uid}.{uuid.uuid4().hex}"
         record = {
             "provider_id": f"cloud://{identity}",
@@ -159,16 +163,27 @@ class Cloud:
         return record
 
     def _put(self, record: Mapping[str, Any]) -> None:
-        path = self._directory / f"{record['provider_id'].removeprefix('cloud://')}.json"
+        path = self._path(record["provider_id"])
         aside = path.with_suffix(".new")
         aside.write_text(json.dumps(record))
         aside.rename(path)
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[Record]:
         """What the cloud itself knows of all machines."""
         return [json.loads(path.read_text()) for path in sorted(self._directory.glob("*.json"))]
 
-    def _of_claim(self, uid: str) -> dict[str, Any] | None:
+    def record(self, provider_id: str) -> Record:
+        """What the cloud itself knows of a machine that is there."""
+        found: Record = json.loads(self._path(provider_id).read_text())
+        return found
+
+    def has(self, provider_id: str) -> bool:
+        return self._path(provider_id).exists()
+
+    def _path(self, provider_id: str) -> Path:
+        return self._directory / f"{provider_id.removeprefix('cloud://')}.json"
+
+    def _of_claim(self, uid: str) -> Record | None:
         return next((json.loads(path.read_text()) for path in self._directory.glob(f"{uid}.*.json")), None)
 
     @property
@@ -179,7 +194,7 @@ class Cloud:
 
     def vanish(self, provider_id: str) -> None:
         """The machine is gone, as after a host failure."""
-        (self._directory / f"{provider_id.removeprefix('cloud://')}.json").unlink()
+        self._path(provider_id).unlink()
 
     def restore(self, record: Mapping[str, Any]) -> None:
         """It was there all the time."""
@@ -205,7 +220,7 @@ class Cloud:
 
     async def delete(self, provider_id: ProviderID) -> None:
         await self._called("delete")
-        path = self._directory / f"{provider_id.removeprefix('cloud://')}.json"
+        path = self._path(provider_id)
         if not path.exists():
             raise MachineNotFoundError(provider_id)
         times = self._asked_to_go[provider_id] = self._asked_to_go.get(provider_id, 0) + 1
@@ -214,14 +229,14 @@ class Cloud:
 
     async def get(self, provider_id: ProviderID) -> Machine:
         await self._called("get")
-        path = self._directory / f"{provider_id.removeprefix('cloud://')}.json"
+        path = self._path(provider_id)
         if not path.exists():
             raise MachineNotFoundError(provider_id)
-        return _machine(json.loads(path.read_text()))
+        return machine_of(json.loads(path.read_text()))
 
     async def list(self) -> Sequence[Machine]:
         await self._called("list")
-        return [_machine(record) for record in self.records()]
+        return [machine_of(record) for record in self.records()]
 
     async def is_drifted(self, machine: Machine, node_class: Mapping[str, Any]) -> str | None:
         return self.drifted or None
@@ -231,13 +246,11 @@ class Cloud:
 
     async def interruptions(self) -> Sequence[Interruption]:
         await self._called("interruptions")
-        return [notice for notice in self.notices if self._is_there(notice.provider_id)]
-
-    def _is_there(self, provider_id: str) -> bool:
-        return any(record["provider_id"] == provider_id for record in self.records())
+        return [notice for notice in self.notices if self.has(notice.provider_id)]
 
 
-def _machine(record: Mapping[str, Any]) -> Machine:
+def machine_of(record: Mapping[str, Any]) -> Machine:
+    """As a provider shows it."""
     return Machine(
         provider_id=ProviderID(record["provider_id"]),
         claim_uid=record["claim_uid"],

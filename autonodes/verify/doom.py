@@ -30,6 +30,10 @@ class Doom:
         self.dead = asyncio.Event()
         self.last = ""
 
+    @property
+    def is_armed(self) -> bool:
+        return self._step > self.steps
+
     def arm(self, steps: int) -> None:
         """Die so many steps from now."""
         self._step = self.steps + steps
@@ -94,9 +98,15 @@ class Doomed:
             if not self._doom.passes(f"before {name}"):
                 raise ProviderError("the controller is dead")
             try:
-                return await call(*arguments)
-            finally:
-                if not self._doom.passes(f"after {name}"):
-                    raise ProviderError("the controller is dead")
+                answer = await call(*arguments)
+            except Exception:
+                self._leave(name)
+                raise
+            self._leave(name)
+            return answer
 
         return guarded
+
+    def _leave(self, name: str) -> None:
+        if not self._doom.passes(f"after {name}"):
+            raise ProviderError("the controller is dead")

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
+from autonodes.controllers.clock import SystemClock
+from autonodes.core.clock import Clock
 from autonodes.core.quantities import format_resources
 from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.errors import ApiError, NotFoundError
@@ -25,8 +28,9 @@ _NOT_READY = "node.kubernetes.io/not-ready"
 class Kubelets:
     """:param client: the administrator's"""
 
-    def __init__(self, client: KubeClient, cloud: Cloud) -> None:
+    def __init__(self, client: KubeClient, cloud: Cloud, clock: Clock | None = None) -> None:
         self._client, self._cloud = client, cloud
+        self._clock = clock or SystemClock()
         self.join = True
         """Whether machines join."""
         self.answer_deletions = True
@@ -91,7 +95,9 @@ class Kubelets:
         conditions = node.get("status", {}).get("conditions") or []
         wanted = "True" if ready else "Unknown"
         if not any(each["type"] == "Ready" and each["status"] == wanted for each in conditions):
-            status = {"conditions": [{"type": "Ready", "status": wanted, "reason": "Test", "message": ""}]}
+            since = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            condition = {"type": "Ready", "status": wanted, "reason": "Heartbeat", "message": ""}
+            status = {"conditions": [condition | {"lastTransitionTime": since}]}
             await self._client.merge_patch(NODES, name, {"status": status}, subresource="status")
         kept = [taint for taint in taints if taint["key"] != _NOT_READY]
         if ready and kept != taints:

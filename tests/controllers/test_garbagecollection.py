@@ -120,3 +120,14 @@ async def _is_silent_or_gone(stage: Stage, name: str) -> bool:
 
 async def _node_is_gone(stage: Stage, name: str) -> bool:
     return all(node["metadata"]["name"] != name for node in await stage.nodes())
+
+
+async def test_a_node_that_was_never_registered_is_removed_with_its_claim_and_machine_gone(stage: Stage) -> None:
+    """A second machine of a claim joined in its name before it was found out."""
+    taint = {"key": "karpenter.sh/unregistered", "effect": "NoExecute"}
+    body = {"metadata": {"name": "twin"}, "spec": {"providerID": "cloud://twin", "taints": [taint]}}
+    await stage.admin.create(NODES, body)
+    async with stage.controller() as program:
+        await stage.until("a round is over", lambda: stage.cloud.calls.count("list") >= 1)
+        program.collection.trigger()
+        await stage.until("the node is gone", lambda: _node_is_gone(stage, "twin"))
