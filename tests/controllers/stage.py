@@ -60,26 +60,32 @@ class Stage:
         settings: ControllerSettings = FAST,
         credentials: Credentials | None = None,
         provider: Provider | None = None,
+        others: Sequence[Cloud] = (),
         **changes: Any,
     ) -> AsyncIterator[Program]:
-        """The controller and the kubelets, as long as the block lasts."""
+        """The controller and the kubelets, as long as the block lasts; ``others`` have node classes of other kinds."""
         given = credentials or self.credentials
         async with KubeClient(given) as client:
             program = Program(
                 ControllerContext(
                     credentials=given,
                     client=client,
-                    providers={"LocalNodeClass": provider or self.cloud},
+                    providers={
+                        "LocalNodeClass": provider or self.cloud,
+                        **{each.node_class_kind: each for each in others},
+                    },
                     joiner=self.doorman,
                     settings=replace(settings, **changes),
                 )
             )
-            tasks = [asyncio.create_task(program.run()), asyncio.create_task(self.kubelets.run())]
+            kubelets = [self.kubelets, *(Kubelets(self.admin, each) for each in others)]
+            tasks = [asyncio.create_task(each.run()) for each in (program, *kubelets)]
             try:
                 yield program
             finally:
                 program.stop()
-                tasks[1].cancel()
+                for task in tasks[1:]:
+                    task.cancel()
                 outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         if isinstance(outcomes[0], Exception):
             raise outcomes[0]
