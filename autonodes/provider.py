@@ -221,6 +221,8 @@ class ProviderContext:
     :param images: OCI archives (``*.tar``) that every node must hold, so that it needs no registry
     :param uplink: ``100.64.x.y/30``: the link between this host (first address) and machines on it (second);
         the API server answers on the first address
+    :param machine_image: a directory with the image for virtual machines that was made from the components:
+        ``disk.qcow2``, ``vmlinuz``, ``initrd``; None if none was made
     :param kube: a client of the cluster that the nodes join
     :param options: the provider's own settings
     """
@@ -231,6 +233,7 @@ class ProviderContext:
     images: tuple[Path, ...]
     uplink: str
     kube: KubeClient
+    machine_image: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -5,12 +5,13 @@ They carry the label `ORIGIN`, so that what was taken out of the file can be tol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from autonodes.api import plugins
 from autonodes.api.awsnodeclass import AWSNodeClass
 from autonodes.api.baremetal import MetalNodeClass
+from autonodes.api.libvirtnodeclass import LibvirtNodeClass
 from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
 from autonodes.api.nodepool import NodePool
 from autonodes.api.objects import CustomResource
@@ -26,14 +27,26 @@ NODE_CLASSES: Final[Mapping[str, type[CustomResource]]] = {
     "kwok": KwokNodeClass,
     "aws": AWSNodeClass,
     "metal": MetalNodeClass,
+    "libvirt": LibvirtNodeClass,
 }
 """Provider → the kind of its node class, of those that come with this project."""
 
 OF_ITS_OWN: Final = frozenset({"aws", "metal"})
 """Providers whose node class names things of an account or a place: the user writes it, under the provider's name."""
 
-ZONES: Final = "zones"
-"""The one property that is the node class's; all others are options of the provider."""
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+_Properties = Mapping[str, tuple[str, Callable[[str], Any]]]
+_ZONED: Final[_Properties] = {"zones": ("zones", _words)}
+_LIBVIRT: Final[_Properties] = {
+    "uris": ("hypervisors", lambda text: [{"uri": uri} for uri in _words(text)]),
+    "pool": ("pool", str),
+    "network": ("network", str),
+}
+"""Properties that are the node class's → its field and how it is read; all others are options of the provider."""
 
 _PROPERTIES: Final[Mapping[str, str]] = {
     "instance-type": labels.INSTANCE_TYPE,
@@ -66,7 +79,7 @@ def objects(config: VClusterConfig) -> list[dict[str, Any]]:
 
 def options(auto_nodes: AutoNodes) -> dict[str, str]:
     """What goes to the provider itself."""
-    return {key: value for key, value in auto_nodes.properties.items() if key != ZONES}
+    return {key: value for key, value in auto_nodes.properties.items() if key not in {**_ZONED, **_LIBVIRT}}
 
 
 def _node_class_kind(auto_nodes: AutoNodes, path: str) -> type[CustomResource]:
@@ -83,11 +96,13 @@ def _node_class_kind(auto_nodes: AutoNodes, path: str) -> type[CustomResource]:
 
 
 def _node_class(kind: type[CustomResource], auto_nodes: AutoNodes) -> dict[str, Any]:
-    zones = [zone.strip() for zone in auto_nodes.properties.get(ZONES, "").split(",") if zone.strip()]
+    spec = _LIBVIRT if kind is LibvirtNodeClass else _ZONED
     document = {
         **kind.type_meta(),
         "metadata": {"name": auto_nodes.provider, "labels": dict(ORIGIN)},
-        "spec": {"zones": zones} if zones else {},
+        "spec": {
+            field: read(value) for name, (field, read) in spec.items() if (value := auto_nodes.properties.get(name))
+        },
     }
     validate(kind, document, source=f"the properties of provider {auto_nodes.provider}")
     return document

@@ -15,6 +15,7 @@ from autonodes.api import plugins
 from autonodes.api.awsnodeclass import AWSNodeClass
 from autonodes.api.baremetal import BareMetalHost, MetalNodeClass
 from autonodes.api.capacitybuffer import CapacityBuffer
+from autonodes.api.libvirtnodeclass import LibvirtNodeClass
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
 from autonodes.api.nodeoverlay import NodeOverlay
@@ -24,7 +25,7 @@ from autonodes.api.structural import root_schema
 
 KINDS: Final[tuple[type[CustomResource], ...]] = (
     *(NodePool, NodeClaim, NodeOverlay),
-    *(LocalNodeClass, KwokNodeClass, AWSNodeClass),
+    *(LocalNodeClass, KwokNodeClass, AWSNodeClass, LibvirtNodeClass),
     *(MetalNodeClass, BareMetalHost),
 )
 """All kinds of custom resources of this project, in the order in which they are installed."""

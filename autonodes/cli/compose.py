@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from autonodes.provider import Provider
 
 ENTRY_POINTS: Final = "autonodes.providers"
-NEEDS_ROOT: Final = frozenset({"local"})
+REAL: Final = frozenset({"local", "libvirt"})
+"""Providers whose nodes run pods: they need every component and the add-ons, and root to make them."""
 
 
 def check_environment(providers: Collection[str]) -> None:
@@ -36,16 +37,16 @@ def check_environment(providers: Collection[str]) -> None:
 
     :raises EnvironmentFault: a provider can't work as this user
     """
-    if NEEDS_ROOT & set(providers) and os.geteuid() != 0:
+    if (real := sorted(REAL & set(providers))) and os.geteuid() != 0:
         raise EnvironmentFault(
-            "the local provider needs root: its nodes have namespaces, mounts and control groups of their own",
+            f"the {real[0]} provider needs root: for the nodes' namespaces and networks, and to make their images",
             "run `sudo autonodes up`, or take simulated nodes with `autonodes up --provider kwok`",
         )
 
 
 def component_names(settings: Settings) -> tuple[str, ...] | None:
     """Binaries and components that this cluster needs; None for all of them."""
-    if "local" in settings.providers:
+    if REAL & set(settings.providers):
         return None
     return (*("kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"), "kwok")
 
@@ -74,25 +75,70 @@ def _remembered_images(cluster: Cluster, components: Components) -> tuple[Path, 
     return make_images(cluster, components)
 
 
+def make_machine_image(cluster: Cluster, components: Components, archives: tuple[Path, ...]) -> Path | None:
+    """The image that virtual machines boot from, with the archives in it; None if no provider needs it.
+
+    Made once for a set of components and a kernel, kept in the cache; the cluster remembers which it is, so that its
+    nodes are replaced when `up` says so and not when a controller finds a newer kernel.
+    """
+    from autonodes.components import default_cache
+    from joiner.machineimage import distribution_kernel, machine_image
+    from providers.local.images import ImageStore
+    from providers.local.provider import BINARIES
+
+    record = cluster.record()
+    if record is None or not _boots_images(record.settings):
+        return None
+    cache = default_cache(os.environ) / "machine-images"
+    binaries = {name: components[name].path for name in BINARIES}
+    store = ImageStore(
+        cache / "containerd", archives=archives, binaries={name: str(path) for name, path in binaries.items()}
+    )
+    kernel = distribution_kernel(cache / "kernels")
+    made = machine_image(binaries, archives, kernel, cache / "images", unpack=store.unpacked).directory
+    write_atomically(cluster.machine_image_file, str(made).encode())
+    return made
+
+
+def _remembered_machine_image(cluster: Cluster, components: Components, archives: tuple[Path, ...]) -> Path | None:
+    try:
+        made = Path(cluster.machine_image_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return make_machine_image(cluster, components, archives)
+    return made if made.exists() else make_machine_image(cluster, components, archives)
+
+
+def _boots_images(settings: Settings) -> bool:
+    return "libvirt" in settings.providers
+
+
 def versions(components: Components) -> dict[str, str]:
     return {binary.component: binary.version for binary in components.values()}
 
 
 def server_for_nodes(record: Record) -> str:
-    return f"https://{uplinks.host_address(record.uplink)}:{record.port}"
+    return f"https://{host_for_nodes(record)}:{record.port}"
+
+
+def host_for_nodes(record: Record) -> str:
+    """Nodes on this host reach it under the uplink's address; nodes elsewhere need one that leads here."""
+    settings = record.settings
+    if settings.endpoint is not None and "local" not in settings.providers:
+        return settings.endpoint
+    return uplinks.host_address(record.uplink)
 
 
 def add_ons(record: Record, components: Components) -> list[dict[str, Any]]:
     """None of them for simulated nodes: nothing would run."""
     settings = record.settings
-    if "local" not in settings.providers:
+    if not REAL & set(settings.providers):
         return []
     from joiner.addons import AddonSettings, manifests
     from joiner.images import image_references
 
     addon_settings = AddonSettings(
         server=server_for_nodes(record),
-        konnectivity_server=f"{uplinks.host_address(record.uplink)}:{record.konnectivity_port}",
+        konnectivity_server=f"{host_for_nodes(record)}:{record.konnectivity_port}",
         images=image_references(versions(components)),
         pod_cidr=settings.pod_cidr,
         cluster_dns=dns_address(settings),
@@ -121,10 +167,12 @@ async def open_providers(
     *,
     components: Components,
     archives: tuple[Path, ...] = (),
+    machine_image: Path | None = None,
 ) -> AsyncIterator[Mapping[str, Provider]]:
     """By the kind of their node class, not started yet; closed at the end.
 
     :param archives: images for their nodes; who buys none needs none
+    :param machine_image: what virtual machines boot from; likewise
 
     :raises EnvironmentFault: one is not installed
     """
@@ -142,6 +190,7 @@ async def open_providers(
                 images=archives,
                 uplink=record.uplink,
                 kube=client,
+                machine_image=machine_image,
                 options=autonodes.options(each),
             )
             provider = _provider_class(each.provider)(context)
@@ -182,13 +231,16 @@ async def run_controller(cluster: Cluster) -> None:
     if record is None:
         raise EnvironmentFault(f"{cluster.record_file} is missing", f"run `autonodes up --name {cluster.name}`")
     components = resolve(component_names(record.settings), given=given_directories(record))
-    archives = _remembered_images(cluster, components) if "local" in record.settings.providers else ()
+    archives = _remembered_images(cluster, components) if REAL & set(record.settings.providers) else ()
+    image = _remembered_machine_image(cluster, components, archives) if _boots_images(record.settings) else None
     plane = ControlPlane(name=cluster.name, state_dir=cluster.directory, run_dir=cluster.run_dir, binaries={})
     credentials = load_kubeconfig(plane.kubeconfig(CONTROLLER))
     clock = SystemClock()
     async with (
         KubeClient(credentials, user_agent="autonodes-controller") as client,
-        open_providers(cluster, config, record, client, components=components, archives=archives) as providers,
+        open_providers(
+            cluster, config, record, client, components=components, archives=archives, machine_image=image
+        ) as providers,
     ):
         for provider in providers.values():
             await provider.start()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from autonodes.api.vcluster import VClusterConfig
 
-PROVIDERS: Final = ("local", "kwok")
+PROVIDERS: Final = ("local", "kwok", "libvirt")
 """That `autonodes.api.autonodes` can make a node class for."""
 DEFAULT_PROVIDER: Final = "local"
 
@@ -22,6 +22,7 @@ class Settings:
     """The defaults are vcluster.yaml's own.
 
     :param port: as the file has it, None if the choice is ours
+    :param endpoint: under which machines elsewhere reach the API server
     :param hosts: further names and addresses of the API server's certificate
     """
 
@@ -29,6 +30,7 @@ class Settings:
     bind_address: str = "0.0.0.0"  # noqa: S104 -- nodes come in by a link that the provider makes later
     port: int | None = None
     hosts: tuple[str, ...] = ()
+    endpoint: str | None = None
     service_cidr: str = "10.96.0.0/12"
     pod_cidr: str = "10.244.0.0/16"
     cluster_domain: str = "cluster.local"
@@ -41,6 +43,7 @@ def settings_of(config: VClusterConfig) -> Settings:
         bind_address=plane.proxy.bind_address,
         port=plane.proxy.port,
         hosts=(*([plane.endpoint] if plane.endpoint else []), *plane.proxy.extra_sans),
+        endpoint=plane.endpoint,
         service_cidr=networking.service_cidr,
         pod_cidr=networking.pod_cidr,
         cluster_domain=networking.advanced.cluster_domain,

@@ -77,6 +77,10 @@ class Cluster:
         return self.directory / "images.json"
 
     @property
+    def machine_image_file(self) -> Path:
+        return self.directory / "machine-image"
+
+    @property
     def bootstrapped_file(self) -> Path:
         return self.directory / "bootstrapped"
 

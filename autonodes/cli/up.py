@@ -172,7 +172,9 @@ class _Run:
                 step.said = f"{await images}, from the components"
 
     def _make_images(self) -> int:
-        return len(compose.make_images(self._cluster, self._components))
+        archives = compose.make_images(self._cluster, self._components)
+        compose.make_machine_image(self._cluster, self._components, archives)
+        return len(archives)
 
     async def _start_controller(self, applier: Applier) -> None:
         from autonodes.api import autonodes

@@ -92,6 +92,12 @@ class ImageStore:
             await asyncio.to_thread(_finish, aside, done)
         return done / ROOT
 
+    def unpacked(self) -> Path:
+        """The same as `ensure`, for a caller that is no coroutine and keeps others away by itself."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with Path(os.devnull).open("rb") as nothing:
+            return asyncio.run(self.ensure(nothing.fileno()))
+
     async def settle(self, lock: int) -> None:
         """Wait until what `ensure` has made is on disk, and say so there.
 

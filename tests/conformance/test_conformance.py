@@ -11,10 +11,11 @@ import pytest_asyncio
 from autonodes.conformance import ProviderConformance, Rig
 from conformance.aws_rig import aws_rig
 from conformance.kwok_rig import kwok_rig
+from conformance.libvirt_rig import libvirt_rig
 from conformance.local_rig import local_rig
 from conformance.metal_rig import metal_rig
 
-RIGS = {"aws": aws_rig, "kwok": kwok_rig, "local": local_rig, "metal": metal_rig}
+RIGS = {"aws": aws_rig, "kwok": kwok_rig, "libvirt": libvirt_rig, "local": local_rig, "metal": metal_rig}
 
 
 class TestProviders(ProviderConformance):
@@ -23,6 +24,7 @@ class TestProviders(ProviderConformance):
             "aws",
             pytest.param("kwok", marks=pytest.mark.integration),
             pytest.param("metal", marks=pytest.mark.integration),
+            "libvirt",
             pytest.param("local", marks=pytest.mark.e2e),
         ]
     )
