@@ -27,12 +27,19 @@ Waiting = dict[Shape, int]
 
 
 class Purchasing:
-    """One attempt at buying; what it has bought is in ``bins``, what that costs the limits in ``ledger``."""
+    """One attempt at buying; what it has bought is in ``bins``, what that costs the limits in ``ledger``.
 
-    def __init__(self, catalog: Catalog, lanes: Lanes, pools: Sequence[NodePool], ledger: Ledger) -> None:
+    :param avoiding: lanes that pods would rather keep to; the others are for those that find nothing there
+    :ivar relaxed: whether some pods had to leave them
+    """
+
+    def __init__(
+        self, catalog: Catalog, lanes: Lanes, pools: Sequence[NodePool], ledger: Ledger, *, avoiding: Lanes
+    ) -> None:
         self.bins = Bins(catalog)
         self.ledger = ledger
-        self._lanes = lanes
+        self.relaxed = False
+        self._every, self._lanes = lanes, avoiding
         self._tiers = [
             frozenset(pool.name for pool in tier)
             for _, tier in groupby(sorted(pools, key=lambda pool: -pool.weight), key=lambda pool: pool.weight)
@@ -44,7 +51,15 @@ class Purchasing:
         :param rooted: counters to which some pod that runs or has a place adds
         :return: how many of each shape are left
         """
-        left = self._found(dict(waiting), rooted)
+        left = self._buy_in_lanes(dict(waiting), rooted)
+        if left and self._lanes is not self._every:
+            avoiding, self._lanes, self.relaxed = self._lanes, self._every, True
+            left = self._buy_in_lanes(left, rooted)
+            self._lanes = avoiding
+        return left
+
+    def _buy_in_lanes(self, waiting: Waiting, rooted: Collection[Counter]) -> Waiting:
+        left = self._found(waiting, rooted)
         near = {shape: count for shape, count in left.items() if shape.caps.needs}
         left = self._buy({shape: count for shape, count in left.items() if not shape.caps.needs})
         for shape, count in near.items():

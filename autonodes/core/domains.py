@@ -30,24 +30,19 @@ from autonodes.core.catalog import Catalog
 from autonodes.core.census import Census, universe
 from autonodes.core.company import Company
 from autonodes.core.counting import Counts
+from autonodes.core.domainreasons import DomainReasons, Rule
 from autonodes.core.lanes import Lanes
 from autonodes.core.model import NodePool, Pod, PodUID, Reason
 from autonodes.core.requirements import Requirement, Requirements
 from autonodes.core.selection import Groups
 from autonodes.core.shapes import Shape
 from autonodes.core.standing import Targets
-from autonodes.core.topology import ApartRule, NearRule, SpreadRule, Topology
+from autonodes.core.topology import SpreadRule, Topology
 
 MOST_CELLS: Final = 256
 
 NEARLY: Final = 1.05
 """By which factor what is preferred may be dearer; more than that no preference is worth."""
-
-SPREAD: Final = "TopologySpread"
-AFFINITY: Final = "PodAffinity"
-ANTI_AFFINITY: Final = "PodAntiAffinity"
-
-Rule = SpreadRule | NearRule | ApartRule
 
 
 @dataclass(eq=False)
@@ -58,6 +53,7 @@ class Cell:
     :param price: dollars an hour of the cheapest machine that could be bought there; infinite if none
     :param room: pods that nodes and claims there could still take
     :param open: it is not said where; only for pods that are merely counted
+    :param avoided: only nodes with ``PreferNoSchedule`` taints could be bought there
     """
 
     at: Mapping[str, str]
@@ -65,6 +61,7 @@ class Cell:
     price: float
     room: int
     open: bool = False
+    avoided: bool = False
 
 
 class Domains:
@@ -86,6 +83,8 @@ class Domains:
         targets: Targets,
         groups: Groups,
         census: Census,
+        *,
+        preferred_lanes: Lanes,
         ceilings: Mapping[object, int],
         even: Collection[int] = (),
     ) -> None:
@@ -98,6 +97,7 @@ class Domains:
         self._founded: dict[int, str] = {}
         self.refused: dict[PodUID, tuple[Reason, ...]] = {}
         self._catalog, self._lanes, self._targets = catalog, lanes, targets
+        self._preferred_lanes = preferred_lanes
         self._pools = sorted(pool.name for pool in pools)
         self._counts = Counts(catalog, lanes, pools, targets, groups)
         self._groups, self._census = groups, census
@@ -107,6 +107,7 @@ class Domains:
         self._prices: dict[object, float] = {}
         self._holders: dict[int, int] = {}
         self._company = Company()
+        self._why = DomainReasons(groups, census, self._options)
 
     def resolve(self, shapes: Iterable[Shape]) -> list[Shape]:
         """The shapes to be packed, in the order of their first pods."""
@@ -169,7 +170,8 @@ class Domains:
             dear = cell.room <= 0 and cell.price > NEARLY * cheapest
             present = self._present(shape.topology, cell.at)
             alone = not self._company.there(shape, cell.at)
-            rank = (cell.open, must, alone, cell.room <= 0, dear, crowding, *wishes, cell.price, present)
+            to_buy = (cell.room <= 0, cell.room <= 0 and cell.avoided)
+            rank = (cell.open, must, alone, *to_buy, dear, crowding, *wishes, cell.price, present)
             if least is None or rank < least:
                 best, least, crowded = cell, rank, bool(must or crowding)
         if best is not None and crowded:
@@ -244,8 +246,9 @@ class Domains:
         for _, preferred in sorted(shape.preferred, key=lambda each: -each[0]):
             both = tuple(dict.fromkeys(term & preferred for term in shape.terms))
             terms = tuple(term for term in both if term.contradiction() is None)
-            dearest = NEARLY * self._price(shape)
-            if terms and self._price(shape.pinned(terms)) <= dearest < math.inf:
+            held, unheld = shape.pinned(terms), shape.pinned(shape.terms)
+            cheap = terms and self._price(held) <= NEARLY * self._price(unheld) < math.inf
+            if cheap and self._room(held, len(shape.pods)) >= self._room(unheld, len(shape.pods)):
                 shape = replace(shape, terms=terms)
         return shape
 
@@ -290,7 +293,8 @@ class Domains:
         price = self._price(pinned)
         room = self._room(pinned, len(shape.pods))
         at = {key: value for key, value in wanted.items() if value is not None}
-        return Cell(at, pinned, price, room) if room or price < math.inf else None
+        avoided = self._lanes is not self._preferred_lanes and not self._preferred_lanes.of(pinned)
+        return Cell(at, pinned, price, room, avoided=avoided) if room or price < math.inf else None
 
     def _countable(self, cell: Cell, shape: Shape) -> Cell:
         """Among nodes on which its pods surely count for others, where that costs nothing."""
@@ -303,7 +307,7 @@ class Domains:
                 pinned = cell.shape.pinned(terms)
                 price, room = self._price(pinned), self._room(pinned, len(shape.pods))
                 if terms and price <= cell.price and room >= cell.room:
-                    cell = Cell(cell.at, pinned, price, room)
+                    cell = replace(cell, shape=pinned, price=price, room=room)
         return cell
 
     def _pin_terms(self, terms: tuple[Requirements, ...], at: Mapping[str, str | None]) -> tuple[Requirements, ...]:
@@ -343,37 +347,18 @@ class Domains:
 
     def _refuse(self, shape: Shape) -> None:
         cells = self._cells(shape)
+        plain = shape.pinned(shape.terms)
+        if not cells and self._price(plain) == math.inf:  # it is not for want of a domain
+            self._shapes.setdefault(_alike(plain), plain).pods.extend(shape.pods)
+            return
         broken = [self._first_broken(shape.topology, cell.at, cells) for cell in cells]
         self.unkept.update(rule.group for rule in broken if isinstance(rule, SpreadRule))
         full = next((_alike(cell.shape) for cell, rule in zip(cells, broken, strict=True) if rule is None), None)
         if full is not None:
             self.full.update((pod.uid, full) for pod in shape.pods)
             return
-        why = self._reason(shape, broken)
+        why = self._why.of(shape.topology, broken, self._founded)
         self.refused.update((pod.uid, (why,)) for pod in shape.pods)
-
-    def _reason(self, shape: Shape, broken: Sequence[Rule | int | None]) -> Reason:
-        rule = next((each for each in broken if each is not None), None)
-        if rule is None:
-            keys = ", ".join(sorted({each.key for each in shape.topology.rules}))
-            return Reason(pool="", code=SPREAD, text=f"no node that would do has or could have the label {keys}")
-        if isinstance(rule, SpreadRule):
-            counts = self._census.counts[rule.group]
-            there = ", ".join(f"{value}: {counts.get(value, 0)}" for value in self._options(rule.key))
-            text = f"would exceed maxSkew {rule.max_skew} of topology spread by {rule.key} ({there})"
-            return Reason(pool="", code=SPREAD, text=text)
-        if isinstance(rule, NearRule):
-            text = f"pod affinity by {rule.key}: no pod that it selects runs or will run where this pod could"
-            return Reason(pool="", code=AFFINITY, text=text)
-        if isinstance(rule, ApartRule):
-            text = f"pod anti-affinity by {rule.key}: every domain has a pod that it selects"
-            return Reason(pool="", code=ANTI_AFFINITY, text=text)
-        key = self._groups.groups[rule].key
-        if rule in self._founded:
-            text = f"other pods need it beside them by {key}, where it can't be"
-            return Reason(pool="", code=AFFINITY, text=text)
-        text = f"the anti-affinity of other pods by {key} keeps it out of every domain"
-        return Reason(pool="", code=ANTI_AFFINITY, text=text)
 
 
 def _alike(pinned: Shape) -> object:

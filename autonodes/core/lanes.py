@@ -6,16 +6,17 @@ Pods differ in many ways that come to the same lanes; those are packed together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from autonodes.core.bitsets import union
 from autonodes.core.catalog import Catalog
 from autonodes.core.hostports import first_conflict
-from autonodes.core.model import HostPort, NodePool, Toleration
+from autonodes.core.model import HostPort, NodePool
 from autonodes.core.requirements import Requirements
 from autonodes.core.shapes import Shape
-from autonodes.core.taints import untolerated
+from autonodes.core.taints import HARD_EFFECTS, SOFT_EFFECTS, untolerated
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,24 @@ class Lane:
 
 
 class Lanes:
-    """The lanes of shapes, each worked out once."""
+    """The lanes of shapes, each worked out once.
 
-    def __init__(self, catalog: Catalog, pools: Iterable[NodePool]) -> None:
-        self._catalog = catalog
+    :param effects: of the taints that pods must tolerate
+    """
+
+    def __init__(self, catalog: Catalog, pools: Iterable[NodePool], effects: Collection[str] = HARD_EFFECTS) -> None:
+        self._catalog, self._effects = catalog, effects
         self._pools = sorted(pools, key=lambda pool: pool.name)
         self._found: dict[object, tuple[Lane, ...]] = {}
         self._port_free: dict[tuple[HostPort, ...], int] = {}
+
+    @cached_property
+    def avoiding(self) -> Lanes:
+        """Those without the pools that pods would rather avoid, for ``PreferNoSchedule`` taints that they don't
+        tolerate; the same lanes if there are no such taints."""
+        if not any(taint.effect in SOFT_EFFECTS for pool in self._pools for taint in pool.taints):
+            return self
+        return Lanes(self._catalog, self._pools, HARD_EFFECTS | SOFT_EFFECTS)
 
     def of(self, shape: Shape) -> tuple[Lane, ...]:
         """In the order of the pools' names; empty if no row will do."""
@@ -50,8 +62,8 @@ class Lanes:
         return self._found[key]
 
     def _in_pool(self, pool: NodePool, shape: Shape) -> Iterable[Lane]:
-        if not tolerated(pool, shape.tolerations):
-            return
+        if untolerated(pool.taints, shape.tolerations, self._effects) is not None:
+            return  # startup taints don't count: they are gone before a pod is let onto the node
         labels = self._catalog.labels
         free = self._without_daemon_ports(shape.host_ports)
         masks: dict[Requirements, int] = {}
@@ -71,8 +83,3 @@ class Lanes:
                 if first_conflict(host_ports, row.ports) is None
             )
         return self._port_free[host_ports]
-
-
-def tolerated(pool: NodePool, tolerations: tuple[Toleration, ...]) -> bool:
-    """Startup taints don't count: they are gone before a pod is let onto the node."""
-    return untolerated(pool.taints, tolerations) is None

@@ -15,15 +15,19 @@ from autonodes.core.model import Pod, PodUID
 from autonodes.core.resources import Resources
 from autonodes.core.shapes import Shape
 from autonodes.core.standing import Targets
+from autonodes.core.taints import SOFT_EFFECTS, untolerated
 from autonodes.core.targets import Target
 
 
 class Placing:
-    """:param placements: what was placed where"""
+    """:param respect: ``PreferNoSchedule`` taints make nodes the last choice
+    :ivar placements: what was placed where
+    """
 
-    def __init__(self, targets: Targets, census: Census) -> None:
+    def __init__(self, targets: Targets, census: Census, *, respect: bool = True) -> None:
         self.placements: dict[PodUID, str] = {}
         self._targets, self._census = targets, census
+        self._avoid = respect and targets.standing.avoidable
 
     @property
     def counters(self) -> frozenset[Counter]:
@@ -67,7 +71,7 @@ class Placing:
     def _place(self, shape: Shape, listed: Sequence[Shape]) -> None:
         if shape.caps.needs and not self._founded(shape, listed):
             return
-        for target in self._targets.fitting(shape) if shape.pods else ():
+        for target in self._preferred_first(shape) if shape.pods else ():
             count = target.room_for(shape, len(shape.pods))
             if count:
                 target.take(shape, count)
@@ -75,6 +79,16 @@ class Placing:
                 shape.pods = shape.pods[count:]
             if not shape.pods:
                 return
+
+    def _preferred_first(self, shape: Shape) -> Iterable[Target]:
+        fitting = self._targets.fitting(shape)
+        if not self._avoid:
+            return fitting
+
+        def avoided(target: Target) -> bool:
+            return untolerated(target.place.taints, shape.tolerations, SOFT_EFFECTS) is not None
+
+        return sorted(fitting, key=avoided)
 
     def _founded(self, shape: Shape, listed: Iterable[Shape]) -> bool:
         """Pods that must share a node: the first node that takes them all, if none of their group is anywhere, or waits

@@ -61,6 +61,14 @@ class Scene:
     waiting: Sequence[Pod]
     gone: int = 0
 
+    @property
+    def respects_preferences(self) -> bool:
+        return self.snapshot.preference_policy == "Respect"
+
+    @property
+    def preferred_lanes(self) -> Lanes:
+        return self.lanes.avoiding if self.respects_preferences else self.lanes
+
 
 def open_scene(snapshot: Snapshot) -> Scene:
     catalog = build_catalog(snapshot)
@@ -126,7 +134,7 @@ class _Stage:
     def __init__(self, scene: Scene, lessons: Lessons) -> None:
         snapshot, waiting = scene.snapshot, [pod for pod in scene.waiting if not pod.fault]
         groups = Groups(snapshot.namespaces)
-        respect = snapshot.preference_policy == "Respect"
+        respect = scene.respects_preferences
         register(waiting, groups, respect=respect)
         groups.bind(scene.standing.kept_out(scene.gone))
         targets = Targets(scene.standing, groups, scene.gone)
@@ -134,9 +142,17 @@ class _Stage:
         self._nominations = snapshot.nominations
         self._shapes = group(waiting, groups, respect=respect)
         self.domains = Domains(
-            scene.catalog, scene.lanes, snapshot.pools, targets, groups, self.census, lessons.ceilings, lessons.even
+            scene.catalog,
+            scene.lanes,
+            snapshot.pools,
+            targets,
+            groups,
+            self.census,
+            preferred_lanes=scene.preferred_lanes,
+            ceilings=lessons.ceilings,
+            even=lessons.even,
         )
-        self.placing = Placing(targets, self.census)
+        self.placing = Placing(targets, self.census, respect=respect)
 
     def place(self) -> tuple[list[Shape], list[Shape]]:
         """Expendable pods come last: they must not take a place that would save a purchase.
@@ -161,7 +177,8 @@ def _buy(scene: Scene, needed: Iterable[Shape], spare: Iterable[Shape], rooted: 
         purchasing.buy_by_priority(waiting, rooted)
     seconds = max((pool.planning_deadline for pool in pools), default=0.0)
     if seconds and not left:
-        purchasing = refine(purchasing, _purchasing(scene), scene.lanes, rooted, seconds)
+        lanes = scene.lanes if purchasing.relaxed else scene.preferred_lanes
+        purchasing = refine(purchasing, _purchasing(scene), lanes, rooted, seconds)
     for shape in spare:
         if shape.pods:
             purchasing.join(shape, len(shape.pods))
@@ -170,7 +187,7 @@ def _buy(scene: Scene, needed: Iterable[Shape], spare: Iterable[Shape], rooted: 
 
 def _purchasing(scene: Scene) -> Purchasing:
     ledger = open_ledger(scene.snapshot, scene.catalog, scene.standing, scene.gone)
-    return Purchasing(scene.catalog, scene.lanes, scene.snapshot.pools, ledger)
+    return Purchasing(scene.catalog, scene.lanes, scene.snapshot.pools, ledger, avoiding=scene.preferred_lanes)
 
 
 def _unplaced(shapes: Iterable[Shape], bought: set[PodUID], reasons: Reasons) -> Mapping[PodUID, tuple[Reason, ...]]:

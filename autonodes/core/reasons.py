@@ -10,7 +10,7 @@ from typing import Final
 
 from autonodes.core.bitsets import union
 from autonodes.core.catalog import Catalog
-from autonodes.core.domains import AFFINITY
+from autonodes.core.domainreasons import AFFINITY
 from autonodes.core.hostports import first_conflict, format_port
 from autonodes.core.labels import HOSTNAME
 from autonodes.core.limits import Ledger

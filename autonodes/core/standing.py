@@ -25,7 +25,7 @@ from autonodes.core.model import Pod, Snapshot
 from autonodes.core.resources import Resources, add, subtract
 from autonodes.core.selection import Group, Groups, NodeFilter
 from autonodes.core.shapes import Shape
-from autonodes.core.taints import untolerated
+from autonodes.core.taints import SOFT_EFFECTS, untolerated
 from autonodes.core.targets import Kind, Place, Target, find_places
 
 
@@ -117,6 +117,11 @@ class Standing:
         """The claims of which it is not decided yet what they become."""
         claims = ((index, place.claim) for index, place in enumerate(self.places))
         return union(1 << index for index, claim in claims if claim and not claim.launched and claim.deleted_at is None)
+
+    @cached_property
+    def avoidable(self) -> bool:
+        """Whether pods may rather avoid some of the places."""
+        return any(taint.effect in SOFT_EFFECTS for place in self.places for taint in place.taints)
 
     @cached_property
     def nodes(self) -> int:

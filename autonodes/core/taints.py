@@ -6,12 +6,13 @@ compare integers (KEP-5471). Only NoSchedule and NoExecute keep a pod away; Pref
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from autonodes.core.labels import EPHEMERAL_TAINTS
 from autonodes.core.model import Taint, Toleration
 
 HARD_EFFECTS = frozenset({"NoSchedule", "NoExecute"})
+SOFT_EFFECTS = frozenset({"PreferNoSchedule"})
 
 _EPHEMERAL_PREFIXES = ("readiness.k8s.io/",)
 """Taints of the node readiness controller: each of its rules has a key of its own, and goes when the rule is met."""
@@ -33,11 +34,13 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
             return False
 
 
-def untolerated(taints: Iterable[Taint], tolerations: Iterable[Toleration]) -> Taint | None:
+def untolerated(
+    taints: Iterable[Taint], tolerations: Iterable[Toleration], effects: Collection[str] = HARD_EFFECTS
+) -> Taint | None:
     """The first taint that keeps the pod away."""
     listed = tuple(tolerations)
     for taint in taints:
-        if taint.effect in HARD_EFFECTS and not any(tolerates(each, taint) for each in listed):
+        if taint.effect in effects and not any(tolerates(each, taint) for each in listed):
             return taint
     return None
 

@@ -300,3 +300,9 @@ def test_a_label_that_a_pool_only_says_is_there_is_one_domain() -> None:
     assert [len(purchase.pods) for purchase in found.purchases] == [1]
     assert why(found, "a-001").startswith("PodAntiAffinity: ")
     assert not plan(snapshot(pods("a", 2, cpu=1, **spread("rack")), types=(SMALL,), pools=[racks])).unplaced
+
+
+def test_a_preference_never_buys_a_node_where_there_is_room() -> None:
+    there = node("n1", cpu=2, labels={ZONE: "z1"})
+    liking = pod("a", cpu=1, preferences=Preferences(nodes=((100, requirements(f"{ZONE} In z3")),)))
+    assert plan(snapshot([liking], types=(SMALL,), nodes=[there])).placements == {"a": "n1"}

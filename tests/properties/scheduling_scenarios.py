@@ -7,12 +7,15 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
+
+import yaml
 
 from autonodes.core.labels import ARCH, CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, OS, ZONE
 from autonodes.core.model import InstanceType, NodePool, Offering, Plan, Purchase, Snapshot, Taint
 from autonodes.core.quantities import format_resources
-from autonodes.core.requirements import Requirements
+from autonodes.core.requirements import Requirement, Requirements
 from autonodes.kube.decoding import decode_node, decode_pod
 
 Manifest = dict[str, Any]
@@ -21,6 +24,8 @@ GI: Final = 2**30
 TEAM: Final = "example.com/team"
 SIZE: Final = "example.com/size"
 ZONES: Final = ("z1", "z2", "z3")
+EDGE: Final = "edge"
+"""A zone that has a pool of its own, and no other."""
 APPS: Final = ("a", "b", "c")
 OTHER: Final = {"other": "yes"}
 """Labels of the second namespace."""
@@ -34,20 +39,29 @@ def _instance_type(cores: int) -> InstanceType:
         overhead={"cpu": 100},
         offerings=tuple(
             Offering(zone=zone, capacity_type=kind, price=cores * (0.05 if kind == "spot" else 0.1))
-            for zone in ZONES
-            for kind in (("on-demand", "spot") if zone != "z3" else ("on-demand",))
+            for zone in (*ZONES, EDGE)
+            for kind in (("on-demand", "spot") if zone in ("z1", "z2") else ("on-demand",))
         ),
     )
 
 
+def _in(key: str, *values: str) -> Requirements:
+    return Requirements([Requirement.of(key, "In", values)])
+
+
 TYPES: Final = tuple(map(_instance_type, (2, 4, 8)))
 POOLS: Final = (
-    NodePool(name="general", requirements=Requirements.from_labels({OS: "linux"}), weight=1),
+    NodePool(name="general", requirements=_in(OS, "linux") & _in(ZONE, *ZONES), weight=1),
     NodePool(
         name="team",
-        requirements=Requirements.from_labels({OS: "linux", TEAM: "a"}),
+        requirements=_in(OS, "linux") & _in(ZONE, *ZONES) & _in(TEAM, "a"),
         labels={TEAM: "a"},
         taints=(Taint("team", "a"),),
+    ),
+    NodePool(
+        name="edge",
+        requirements=_in(OS, "linux") & _in(ZONE, EDGE),
+        taints=(Taint("edge"), Taint("far", "", "PreferNoSchedule")),
     ),
 )
 
@@ -126,13 +140,38 @@ def _node(name: str, labels: Mapping[str, str], taints: tuple[Taint, ...], room:
     }
 
 
+def read(path: Path) -> Scenario:
+    """A case: Namespaces, Nodes by their labels, Pods; those that have a node run there. The namespaces get the name of
+    the case before theirs."""
+    documents = list(yaml.safe_load_all(path.read_text()))
+    names = {each["metadata"]["name"]: each["metadata"].get("labels", {}) for each in _of("Namespace", documents)}
+    scenario = Scenario(namespaces={f"{path.stem}-{name}": labels for name, labels in names.items()})
+    for node in _of("Node", documents):
+        metadata = node["metadata"]
+        scenario.nodes.append(_node(metadata["name"], metadata["labels"], (), TYPES[1].allocatable))
+    for pod in _of("Pod", documents):
+        moved = {**pod["metadata"], "namespace": f"{path.stem}-{pod['metadata']['namespace']}"}
+        pods = scenario.running if "nodeName" in pod["spec"] else scenario.waiting
+        pods.append({"apiVersion": "v1", **pod, "metadata": moved})
+    return scenario
+
+
+def _of(kind: str, documents: list[Manifest]) -> list[Manifest]:
+    return [each for each in documents if each["kind"] == kind]
+
+
 def draw(seed: int, namespaces: tuple[str, str]) -> Scenario:
     """:param namespaces: names of two; the second one is `OTHER`"""
     chance = random.Random(seed)  # noqa: S311 -- scenarios, not secrets
     scenario = Scenario(namespaces={namespaces[0]: {}, namespaces[1]: OTHER})
     for number in range(chance.randint(0, 2)):
         labels = {ARCH: "amd64", OS: "linux", SIZE: "4", ZONE: chance.choice(ZONES), CAPACITY_TYPE: "on-demand"}
-        scenario.nodes.append(_node(f"old-{number}", labels, (), TYPES[1].allocatable))
+        if chance.random() < 0.2:
+            del labels[chance.choice((ZONE, CAPACITY_TYPE))]
+        if chance.random() < 0.2:
+            labels[TEAM] = chance.choice("ab")
+        taints = chance.choice(((), (), (), (Taint("soft", "", "PreferNoSchedule"),), (Taint("team", "a"),)))
+        scenario.nodes.append(_node(f"old-{number}", labels, taints, TYPES[1].allocatable))
     for number in range(chance.randint(2, 5)):
         scenario.waiting.extend(_replicas(f"set-{number}", chance, namespaces))
     for number, node in enumerate(scenario.nodes):
@@ -173,7 +212,15 @@ def _replicas(
 def _tolerations(_: str, chance: random.Random) -> Manifest:
     if chance.random() < 0.7:
         return {}
-    return {"tolerations": [chance.choice(({"key": "team", "operator": "Exists"}, {"key": "team", "value": "a"}))]}
+    return {"tolerations": [chance.choice(_TOLERATIONS)]}
+
+
+_TOLERATIONS: Final[tuple[Manifest, ...]] = (
+    {"key": "team", "operator": "Exists"},
+    {"key": "team", "value": "a"},
+    {"key": "edge", "operator": "Exists", "effect": "NoSchedule"},
+    {"operator": "Exists"},
+)
 
 
 def _selector(_: str, chance: random.Random) -> Manifest:
@@ -189,7 +236,11 @@ def _affinity(app: str, chance: random.Random) -> Manifest:
         found["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
     for kind, share in (("podAffinity", 0.25), ("podAntiAffinity", 0.3)):
         if chance.random() < share:
-            found[kind] = {"requiredDuringSchedulingIgnoredDuringExecution": [_pod_term(app, chance)]}
+            terms = [_pod_term(app, chance) for _ in range(chance.choice((1, 1, 1, 2)))]
+            found[kind] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+        elif chance.random() < 0.15:
+            wish = {"weight": chance.choice((1, 100)), "podAffinityTerm": _pod_term(app, chance)}
+            found[kind] = {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}
     return {"affinity": found} if found else {}
 
 
@@ -207,13 +258,13 @@ def _pod_term(app: str, chance: random.Random) -> Manifest:
     """Mostly about its own kind: what is near something that is not there can't be placed."""
     selected = app if chance.random() < 0.8 else chance.choice(APPS)
     term: Manifest = {
-        "topologyKey": chance.choice((ZONE, HOSTNAME, HOSTNAME, CAPACITY_TYPE)),
+        "topologyKey": chance.choice((ZONE, HOSTNAME, HOSTNAME, CAPACITY_TYPE, TEAM)),
         "labelSelector": {"matchLabels": {"app": selected}},
     }
     if chance.random() < 0.2:
         term["namespaceSelector"] = chance.choice(({}, {"matchLabels": OTHER}))
     if chance.random() < 0.1:
-        term["matchLabelKeys"] = ["revision"]
+        term[chance.choice(("matchLabelKeys", "mismatchLabelKeys"))] = ["revision"]
     return term
 
 
@@ -224,16 +275,16 @@ def _spread(app: str, chance: random.Random) -> Manifest:
 
 
 def _constraints(app: str, chance: random.Random) -> Iterator[Manifest]:
-    for key in chance.sample((ZONE, HOSTNAME, CAPACITY_TYPE), chance.choice((1, 1, 2))):
+    for key in chance.sample((ZONE, HOSTNAME, CAPACITY_TYPE, TEAM), chance.choice((1, 1, 2))):
         selected = app if chance.random() < 0.8 else chance.choice(APPS)
         constraint: Manifest = {
             "maxSkew": chance.choice((1, 1, 2)),
             "topologyKey": key,
             "whenUnsatisfiable": chance.choice(("DoNotSchedule", "DoNotSchedule", "ScheduleAnyway")),
-            "labelSelector": {"matchLabels": {"app": selected}},
+            "labelSelector": {"matchLabels": {"app": selected}} if chance.random() < 0.95 else {},
         }
         if constraint["whenUnsatisfiable"] == "DoNotSchedule" and chance.random() < 0.2:
-            constraint["minDomains"] = 2
+            constraint["minDomains"] = chance.choice((2, 3))
         if chance.random() < 0.2:
             constraint["matchLabelKeys"] = ["revision"]
         if chance.random() < 0.3:

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,10 +25,12 @@ from autonodes.kube.errors import NotFoundError
 from autonodes.kube.resources import NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource
 from controlplane import RunningControlPlane, control_plane
 from properties.plancheck import violations
-from properties.scheduling_scenarios import Manifest, Scenario, draw, targets
+from properties.scheduling_scenarios import Manifest, Scenario, draw, read, targets
 
 SEEDS = range(10)
 ORDERS = 5
+CASES = sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
+"""Scenarios in which planner and scheduler once disagreed."""
 GATE = {"name": "test/wait"}
 
 
@@ -49,7 +52,16 @@ async def client(plane: RunningControlPlane) -> AsyncIterator[KubeClient]:
 @pytest.mark.integration
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_the_scheduler_accepts_every_placement(client: KubeClient, seed: int) -> None:
-    scenario = draw(seed, (f"first-{seed}", f"second-{seed}"))
+    await _agree(client, draw(seed, (f"first-{seed}", f"second-{seed}")))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("case", CASES, ids=[path.stem for path in CASES])
+async def test_the_scheduler_accepts_what_it_once_refused(client: KubeClient, case: Path) -> None:
+    await _agree(client, read(case))
+
+
+async def _agree(client: KubeClient, scenario: Scenario) -> None:
     snapshot = scenario.snapshot()
     found = plan(snapshot)
     assert violations(snapshot, found) == []
