@@ -15,109 +15,24 @@ Every call is recorded (`calls`).
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import http.client
 import json
-import re
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from http.server import ThreadingHTTPServer
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-import msgspec
 from botocore.exceptions import ClientError
 
-from autonodes.core.model import InstanceType
-from providers.aws.calls import session
-from providers.aws.catalogue import catalogue, rows
-from providers.aws.market import Market
+from ec2market import product, spot_price, types_on_sale
+from ec2moto import WRONG_KEY, ZONES, Moto
+from ec2wire import NAMESPACE, Call, Refusal, edited, handler, nested, text_of, xml
 
-REGION: Final = "us-east-1"
-ZONES: Final = ("us-east-1a", "us-east-1b", "us-east-1c")
-KEY: Final = "AKIAGOODGOODGOODGOOD"
-SECRET_KEY: Final = "good/secret/of/the/account"
-WRONG_KEY: Final = "AKIAWRONGWRONGWRONGW"
-_NAMESPACE: Final = "http://ec2.amazonaws.com/doc/2016-11-15"
 _GET_PRODUCTS_PAGE: Final = 100
 _SPOT_PAGE: Final = 1000
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request: ``Call("ec2", "CreateFleet", {...})``."""
-
-    service: str
-    action: str
-    parameters: Mapping[str, str] = field(repr=False)
-
-
-class Moto:
-    """The server process. One for many fakes, reset between them."""
-
-    def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        self._child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._types: list[str] = []
-        self._clients: dict[str, Any] = {}
-        self.busy = threading.Lock()  # it is not safe to be asked for two things at a time
-        self._wait()
-
-    def client(self, service: str) -> Any:
-        """boto3's, past the proxy."""
-        if service not in self._clients:
-            self._clients[service] = session(REGION).client(
-                service,
-                endpoint_url=f"http://127.0.0.1:{self.port}",
-                aws_access_key_id=KEY,
-                aws_secret_access_key=SECRET_KEY,
-            )
-        return self._clients[service]
-
-    def reset(self) -> None:
-        self._request("POST", "/moto-api/reset")
-
-    def instance_types(self) -> list[str]:
-        """Each as XML."""
-        if not self._types:
-            client, answers = self.client("ec2"), []
-            client.meta.events.register("before-parse.ec2", lambda response_dict, **_: answers.append(response_dict))
-            client.describe_instance_types()
-            root = ET.fromstring(answers[0]["body"])  # noqa: S314 -- moto's own
-            for node in root.iter():
-                node.tag = node.tag.rpartition("}")[2]
-            self._types = [ET.tostring(each, encoding="unicode") for each in root.find("instanceTypeSet") or ()]
-        return self._types
-
-    def close(self) -> None:
-        self._child.kill()
-        self._child.wait(timeout=30)
-
-    def _request(self, method: str, path: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        with contextlib.closing(connection):
-            connection.request(method, path)
-            connection.getresponse().read()
-
-    def _wait(self) -> None:
-        for _ in range(600):
-            with contextlib.suppress(OSError):
-                return self._request("GET", "/moto-api/")
-            time.sleep(0.05)
-        raise AssertionError("moto does not come up")
 
 
 class Ec2Fake:
@@ -147,7 +62,7 @@ class Ec2Fake:
         self._tokens: dict[str, tuple[str, bytes]] = {}
         self._token_locks: dict[str, threading.Lock] = {}
         self._set_up()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -193,19 +108,19 @@ class Ec2Fake:
         """What was called, in order."""
         return [each.action for each in self.calls if each.service == service]
 
-    def answer(self, service: str, action: str, parameters: Mapping[str, str], key: str) -> bytes | _Refusal | None:
-        """The proxy's own answer; None to ask moto; a `_Refusal` to refuse."""
+    def answer(self, service: str, action: str, parameters: Mapping[str, str], key: str) -> bytes | Refusal | None:
+        """The proxy's own answer; None to ask moto; a `Refusal` to refuse."""
         if key == WRONG_KEY:
-            return _Refusal(401, "AuthFailure", "AWS was not able to validate the provided access credentials")
+            return Refusal(401, "AuthFailure", "AWS was not able to validate the provided access credentials")
         if action in self.denied:
-            return _Refusal(403, "UnauthorizedOperation", f"You are not authorized to perform {action}")
+            return Refusal(403, "UnauthorizedOperation", f"You are not authorized to perform {action}")
         with self.lock:
             if self.throttled > 0:
                 self.throttled -= 1
-                return _Refusal(503, "RequestLimitExceeded", "Request limit exceeded.")
+                return Refusal(503, "RequestLimitExceeded", "Request limit exceeded.")
             if self.broken_lists and "NextToken" in parameters:
                 self.broken_lists -= 1  # the client's own tries count
-                return _Refusal(500, "InternalError", "An internal error has occurred")
+                return Refusal(500, "InternalError", "An internal error has occurred")
         own = {
             "CreateFleet": self._create_fleet,
             "DescribeInstanceTypes": self._instance_types,
@@ -221,7 +136,7 @@ class Ec2Fake:
     def show(self, action: str, body: bytes) -> bytes:
         """moto's answer, without the machines that are not shown yet, and with what moto forgets of images."""
         if action == "DescribeImages":
-            return _edited(body, "imagesSet", self._complete_image)
+            return edited(body, "imagesSet", self._complete_image)
         if action != "DescribeInstances":
             return body
         with self.lock:
@@ -229,13 +144,13 @@ class Ec2Fake:
             self._hidden = {id_: looks - 1 for id_, looks in self._hidden.items() if looks > 1}
         if not hidden:
             return body
-        return _edited(body, "instancesSet", lambda item: _text(item, "instanceId") not in hidden)
+        return edited(body, "instancesSet", lambda item: text_of(item, "instanceId") not in hidden)
 
     def _complete_image(self, item: ET.Element) -> bool:
-        arch, created = self._images.get(_text(item, "imageId"), ("x86_64", "2020-01-01T00:00:00.000Z"))
+        arch, created = self._images.get(text_of(item, "imageId"), ("x86_64", "2020-01-01T00:00:00.000Z"))
         for name, value in (("architecture", arch), ("creationDate", created)):
-            found = item.find(f"{{{_NAMESPACE}}}{name}")
-            (ET.SubElement(item, f"{{{_NAMESPACE}}}{name}") if found is None else found).text = value
+            found = item.find(f"{{{NAMESPACE}}}{name}")
+            (ET.SubElement(item, f"{{{NAMESPACE}}}{name}") if found is None else found).text = value
         return True
 
     def _instance_types(self, parameters: Mapping[str, str]) -> bytes:
@@ -245,26 +160,26 @@ class Ec2Fake:
         start, count = int(parameters.get("NextToken", "0")), int(parameters.get("MaxResults", "100"))
         following = str(start + count) if start + count < len(items) else ""
         text = "".join(items[start : start + count])
-        return _xml(
+        return xml(
             "DescribeInstanceTypes", f"<instanceTypeSet>{text}</instanceTypeSet><nextToken>{following}</nextToken>"
         )
 
-    def _check_template(self, parameters: Mapping[str, str]) -> _Refusal | None:
+    def _check_template(self, parameters: Mapping[str, str]) -> Refusal | None:
         data = base64.b64decode(parameters.get("LaunchTemplateData.UserData", ""))
         if len(data) > 16384:
-            return _Refusal(400, "InvalidUserData.Malformed", "User data is limited to 16384 bytes")
+            return Refusal(400, "InvalidUserData.Malformed", "User data is limited to 16384 bytes")
         return None
 
-    def _check_deletion(self, parameters: Mapping[str, str]) -> _Refusal | None:
+    def _check_deletion(self, parameters: Mapping[str, str]) -> Refusal | None:
         """moto says of a template that is gone that a parameter is missing."""
         name = parameters["LaunchTemplateName"]
         with self.moto.busy:
             known = self.ec2.describe_launch_templates()["LaunchTemplates"]
         if name in {each["LaunchTemplateName"] for each in known}:
             return None
-        return _Refusal(400, "InvalidLaunchTemplateName.NotFoundException", f"{name} does not exist")
+        return Refusal(400, "InvalidLaunchTemplateName.NotFoundException", f"{name} does not exist")
 
-    def _create_fleet(self, parameters: Mapping[str, str]) -> bytes | _Refusal:
+    def _create_fleet(self, parameters: Mapping[str, str]) -> bytes | Refusal:
         token = parameters["ClientToken"]
         content = hashlib.sha256(repr(sorted(parameters.items())).encode()).hexdigest()
         with self.lock:
@@ -273,22 +188,22 @@ class Ec2Fake:
             known = self._tokens.get(token)
             if known is not None:
                 if known[0] != content:
-                    return _Refusal(400, "IdempotentParameterMismatch", "The token was used with other parameters")
+                    return Refusal(400, "IdempotentParameterMismatch", "The token was used with other parameters")
                 return known[1]
             with self.moto.busy:
-                answer = self._fleet(_nested(parameters))
+                answer = self._fleet(nested(parameters))
             if isinstance(answer, bytes):
                 self._tokens[token] = (content, answer)
             return answer
 
-    def _fleet(self, asked: dict[str, Any]) -> bytes | _Refusal:
+    def _fleet(self, asked: dict[str, Any]) -> bytes | Refusal:
         (config,) = asked["LaunchTemplateConfigs"]
         name = config["LaunchTemplateSpecification"]["LaunchTemplateName"]
         try:
             versions = self.ec2.describe_launch_template_versions(LaunchTemplateName=name, Versions=["$Latest"])
         except ClientError as error:
             told = error.response["Error"]
-            return _Refusal(400, told["Code"], told["Message"])
+            return Refusal(400, told["Code"], told["Message"])
         data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
         kind = asked["TargetCapacitySpecification"]["DefaultTargetCapacityType"]
         reservation = data.get("CapacityReservationSpecification", {}).get("CapacityReservationTarget", {})
@@ -301,7 +216,7 @@ class Ec2Fake:
             if not wanted:
                 break
             pool = (override["InstanceType"], zones[override["SubnetId"]], capacity)
-            if pool[0] not in _types():
+            if pool[0] not in types_on_sale():
                 errors.append((override, "InvalidInstanceType", f"Invalid instance type {pool[0]}"))
                 continue
             count = self._take(pool, wanted)
@@ -314,7 +229,7 @@ class Ec2Fake:
 
     def _price_of(self, override: Mapping[str, str], zones: Mapping[str, str], kind: str) -> float:
         name, zone = override["InstanceType"], zones[override["SubnetId"]]
-        known = _types().get(name)
+        known = types_on_sale().get(name)
         if known is None:
             return 0.0
         return spot_price(known, zone) if kind == "spot" else known.offerings[0].price or 0.0
@@ -351,7 +266,7 @@ class Ec2Fake:
     def _spot_prices(self, parameters: Mapping[str, str]) -> bytes:
         start = int(parameters.get("NextToken", "0"))
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        rows = [(name, zone, spot_price(each, zone)) for name, each in _types().items() for zone in ZONES
+        rows = [(name, zone, spot_price(each, zone)) for name, each in types_on_sale().items() for zone in ZONES
                 if each.offerings[0].price is not None]  # fmt: skip
         items = "".join(
             f"<item><instanceType>{name}</instanceType><productDescription>Linux/UNIX</productDescription>"
@@ -361,15 +276,15 @@ class Ec2Fake:
         )
         following = str(start + _SPOT_PAGE) if start + _SPOT_PAGE < len(rows) else ""
         text = f"<spotPriceHistorySet>{items}</spotPriceHistorySet><nextToken>{following}</nextToken>"
-        return _xml("DescribeSpotPriceHistory", text)
+        return xml("DescribeSpotPriceHistory", text)
 
     def _products(self, parameters: Mapping[str, str]) -> bytes:
         asked = json.loads(parameters["json"])
         tenancy = next(each["Value"] for each in asked["Filters"] if each["Field"] == "tenancy")
         start, factor = int(asked.get("NextToken", "0")), 1.06 if tenancy == "Dedicated" else 1.0
-        rows = [(name, price * factor) for name, each in _types().items()
+        rows = [(name, price * factor) for name, each in types_on_sale().items()
                 if (price := each.offerings[0].price) is not None]  # fmt: skip
-        products = [json.dumps(_product(name, price, tenancy)) for name, price in rows[start:][:_GET_PRODUCTS_PAGE]]
+        products = [json.dumps(product(name, price, tenancy)) for name, price in rows[start:][:_GET_PRODUCTS_PAGE]]
         following = start + _GET_PRODUCTS_PAGE
         token = {"NextToken": str(following)} if following < len(rows) else {}
         return json.dumps({"FormatVersion": "aws_v1", "PriceList": products, **token}).encode()
@@ -381,66 +296,14 @@ class Ec2Fake:
             for each in self.reservations
             if f'"{each["capacityReservationId"]}"' in text
         )
-        return _xml("DescribeCapacityReservations", f"<capacityReservationSet>{items}</capacityReservationSet>")
+        return xml("DescribeCapacityReservations", f"<capacityReservationSet>{items}</capacityReservationSet>")
 
     def _placement_groups(self, parameters: Mapping[str, str]) -> bytes:
         items = "".join(
             f"<item><groupName>{each}</groupName><state>available</state></item>"
             for each in sorted(self.placement_groups) if each in parameters.values()
         )  # fmt: skip
-        return _xml("DescribePlacementGroups", f"<placementGroupSet>{items}</placementGroupSet>")
-
-
-def _edited(body: bytes, of: str, keep: Callable[[ET.Element], bool]) -> bytes:
-    """An answer with the items of a set edited, and without those that are not kept."""
-    root = ET.fromstring(body)  # noqa: S314 -- moto's own
-    ET.register_namespace("", _NAMESPACE)
-    for items in root.iter(f"{{{_NAMESPACE}}}{of}"):
-        for item in list(items):
-            if not keep(item):
-                items.remove(item)
-    return ET.tostring(root)
-
-
-def _text(item: ET.Element, name: str) -> str:
-    return item.findtext(f"{{{_NAMESPACE}}}{name}") or ""
-
-
-@dataclass(frozen=True)
-class _Refusal:
-    status: int
-    code: str
-    message: str
-
-
-def spot_price(instance_type: InstanceType, zone: str) -> float:
-    """Between 30% and 60% of the on-demand price, another one in each zone, always the same."""
-    drawn = hashlib.sha256(f"{instance_type.name}{zone}".encode()).digest()[0] / 255
-    return round((instance_type.offerings[0].price or 0.0) * (0.3 + 0.3 * drawn), 6)
-
-
-def _types() -> Mapping[str, InstanceType]:
-    if not _known:
-        _known.update({each.name: each for each in catalogue(REGION)})
-    return _known
-
-
-_known: dict[str, InstanceType] = {}
-
-
-def _product(name: str, price: float, tenancy: str) -> dict[str, Any]:
-    """As much of the price list's product as counts, and some of the rest."""
-    rate = {"unit": "Hrs", "description": f"${price} per On Demand Linux", "pricePerUnit": {"USD": f"{price:.10f}"}}
-    return {
-        "product": {"productFamily": "Compute Instance", "sku": name, "attributes": {
-            "instanceType": name, "tenancy": tenancy, "operatingSystem": "Linux", "regionCode": REGION}},
-        "serviceCode": "AmazonEC2",
-        "terms": {"OnDemand": {f"{name}.JRTC": {"priceDimensions": {f"{name}.JRTC.6YS6": rate}}}},
-    }  # fmt: skip
-
-
-def _xml(action: str, content: str) -> bytes:
-    return f'<{action}Response xmlns="{_NAMESPACE}"><requestId>r</requestId>{content}</{action}Response>'.encode()
+        return xml("DescribePlacementGroups", f"<placementGroupSet>{items}</placementGroupSet>")
 
 
 def _fleet_answer(
@@ -461,114 +324,8 @@ def _fleet_answer(
         f"<errorMessage>{escape(text)}</errorMessage></item>"
         for override, code, text in errors
     )
-    return _xml("CreateFleet", f"<fleetId>fleet-1</fleetId><errorSet>{refused}</errorSet>"
+    return xml("CreateFleet", f"<fleetId>fleet-1</fleetId><errorSet>{refused}</errorSet>"
                                f"<fleetInstanceSet>{bought}</fleetInstanceSet>")  # fmt: skip
-
-
-def _nested(parameters: Mapping[str, str]) -> dict[str, Any]:
-    """``A.1.B=x`` → ``{"A": [{"B": "x"}]}``"""
-    root: dict[str, Any] = {}
-    for key, value in parameters.items():
-        here = root
-        *path, last = key.split(".")
-        for segment in path:
-            here = here.setdefault(segment, {})
-        here[last] = value
-
-    def listed(node: Any) -> Any:
-        if not isinstance(node, dict):
-            return node
-        if node and all(key.isdecimal() for key in node):
-            return [listed(node[key]) for key in sorted(node, key=int)]
-        return {key: listed(each) for key, each in node.items()}
-
-    plain: dict[str, Any] = listed(root)
-    return plain
-
-
-_SCOPE: Final = re.compile(r"Credential=(?P<key>[^/]+)/[^/]+/[^/]+/(?P<service>[^/]+)/")
-
-
-def _handler(fake: Ec2Fake) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if fake.is_down:
-                self._hang_up()
-                return
-            scope = _SCOPE.search(self.headers.get("Authorization", ""))
-            service, key = (scope["service"], scope["key"]) if scope else ("", "")
-            target = self.headers.get("X-Amz-Target", "")
-            if target:
-                action, parameters = target.rpartition(".")[2], {"json": body.decode()}
-            else:
-                parameters = dict(urllib.parse.parse_qsl(body.decode(), keep_blank_values=True))
-                action = parameters.get("Action", "")
-            with fake.lock:
-                fake.calls.append(Call(service, action, parameters))
-            answer = fake.answer(service, action, parameters, key)
-            if isinstance(answer, _Refusal):
-                self._refuse(service, answer)
-                return
-            status, headers, content = (
-                (200, {}, answer) if answer is not None else self._ask_moto(action, parameters, body)
-            )
-            if action in fake.lost:
-                fake.lost.discard(action)
-                self._hang_up()
-                return
-            self._send(status, headers.get("Content-Type", "text/xml"), fake.show(action, content))
-
-        def _ask_moto(
-            self, action: str, parameters: dict[str, str], body: bytes
-        ) -> tuple[int, Mapping[str, str], bytes]:
-            if action == "DescribeInstances" and fake.page and "MaxResults" in parameters:
-                body = urllib.parse.urlencode(parameters | {"MaxResults": str(fake.page)}).encode()
-            connection = http.client.HTTPConnection("127.0.0.1", fake.moto.port, timeout=60)
-            with contextlib.closing(connection), fake.moto.busy:
-                headers = {name: value for name, value in self.headers.items() if name.lower() != "content-length"}
-                connection.request("POST", self.path, body, headers)
-                response = connection.getresponse()
-                return response.status, dict(response.headers), response.read()
-
-        def _refuse(self, service: str, refusal: _Refusal) -> None:
-            if service in ("sqs", "pricing"):
-                content = json.dumps({"__type": refusal.code, "message": refusal.message}).encode()
-            elif service == "ec2":
-                inside = f"<Error><Code>{refusal.code}</Code><Message>{refusal.message}</Message></Error>"
-                content = f"<Response><Errors>{inside}</Errors><RequestID>r</RequestID></Response>".encode()
-            else:
-                inside = f"<Error><Code>{refusal.code}</Code><Message>{refusal.message}</Message></Error>"
-                content = f"<ErrorResponse>{inside}<RequestId>r</RequestId></ErrorResponse>".encode()
-            self._send(refusal.status, "text/xml", content)
-
-        def _hang_up(self) -> None:
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-
-        def _send(self, status: int, kind: str, content: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
-
-    return Handler
-
-
-@contextlib.contextmanager
-def moto_server() -> Iterator[Moto]:
-    moto = Moto()
-    try:
-        yield moto
-    finally:
-        moto.close()
 
 
 NODE_CLASS: Final[dict[str, Any]] = {
@@ -581,23 +338,3 @@ NODE_CLASS: Final[dict[str, Any]] = {
     },
 }
 """Of the account that a new fake has."""
-
-
-def built_in_market(path: Path) -> Path:
-    """The market of the fake, written as the provider's cache has it: most tests need not ask for it."""
-    prices = {name: price for name, each in _types().items() if (price := each.offerings[0].price) is not None}
-    now = time.time()
-    market = Market(
-        region=REGION,
-        types={name: rows()[name] for name in _types()},
-        zones={name: [zone for zone in ZONES if zone in _zones(each)] for name, each in _types().items()},
-        prices={"Shared": prices, "Dedicated": {name: 1.06 * price for name, price in prices.items()}},
-        spot={name: {zone: spot_price(_types()[name], zone) for zone in ZONES} for name in prices},
-        asked={"types": now, "prices": now, "spot": now},
-    )
-    path.write_bytes(msgspec.json.encode(market))
-    return path
-
-
-def _zones(instance_type: InstanceType) -> set[str]:
-    return {offering.zone for offering in instance_type.offerings}

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from autonodes.provider import LaunchRequest, ProviderContext
-from ec2fake import KEY, NODE_CLASS, REGION, SECRET_KEY, Ec2Fake, moto_server
+from ec2fake import NODE_CLASS, Ec2Fake
+from ec2moto import KEY, REGION, SECRET_KEY, moto_server
 from joiner.bootstrap import ClaimBootstrap, ClusterAccess
 from providers.aws import AwsProvider
 

@@ -1,6 +1,6 @@
-"""Providers against infrastructure that is emulated: metal (Redfish, 500 hosts through a whole cycle),
-AWS (moto behind a proxy that misbehaves: types and prices, 500 machines).
+"""Providers against infrastructure that is emulated: metal (Redfish), AWS (moto behind a proxy that misbehaves).
 
+Metal: 500 hosts through a whole cycle. AWS: types and prices listed, 500 machines bought.
 Options: ``metal`` or ``aws`` for one provider; ``--hosts N``, ``--delay SECONDS`` (most that a host takes to obey, 1).
 """
 

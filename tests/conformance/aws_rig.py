@@ -17,7 +17,8 @@ import pytest
 
 from autonodes.conformance import DriftCase, Fault, Rig
 from autonodes.provider import Machine, ProviderContext
-from ec2fake import KEY, NODE_CLASS, REGION, SECRET_KEY, Ec2Fake
+from ec2fake import NODE_CLASS, Ec2Fake
+from ec2moto import KEY, REGION, SECRET_KEY
 from providers.aws import AwsProvider, machines, tags
 
 _PAGE = 5

@@ -10,7 +10,8 @@ import pytest
 
 from autonodes.api.crds import crds
 from controlplane import RunningControlPlane, control_plane
-from ec2fake import Moto, built_in_market, moto_server
+from ec2market import built_in_market
+from ec2moto import Moto, moto_server
 from redfish import Emulator, emulator
 
 HOSTS = 6

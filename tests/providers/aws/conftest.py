@@ -12,7 +12,9 @@ import pytest
 
 from autonodes.core.model import InstanceType, Offering, Taint
 from autonodes.provider import LaunchRequest, ProviderContext
-from ec2fake import KEY, NODE_CLASS, REGION, SECRET_KEY, Ec2Fake, Moto, built_in_market, moto_server
+from ec2fake import NODE_CLASS, Ec2Fake
+from ec2market import built_in_market
+from ec2moto import KEY, REGION, SECRET_KEY, Moto, moto_server
 from joiner.bootstrap import ClaimBootstrap, ClusterAccess
 from providers.aws import AwsProvider
 
