@@ -6,7 +6,7 @@ Karpenter's: True when all are, False as soon as one is, else Unknown; the messa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, WithJsonSchema
@@ -63,6 +63,10 @@ CompleteConditions = Annotated[tuple[Condition, ...], WithJsonSchema(_schema(_Co
 """The same where the API server insists on reason and message."""
 
 
+Verdict = tuple[ConditionStatus, str, str]
+"""A condition's status, reason and message."""
+
+
 def find_condition(conditions: Iterable[Condition], type_: str) -> Condition | None:
     return next((condition for condition in conditions if condition.type == type_), None)
 
@@ -101,6 +105,32 @@ def set_condition(
     if before is None:
         return (*conditions, after)
     return tuple(after if condition is before and after != before else condition for condition in conditions)
+
+
+def set_conditions(
+    conditions: tuple[Condition, ...],
+    verdicts: Mapping[str, Verdict],
+    *,
+    now: float,
+    observed_generation: int | None = None,
+) -> tuple[Condition, ...]:
+    """The conditions with several of them set; see `set_condition`."""
+    for type_, (status, reason, message) in verdicts.items():
+        conditions = set_condition(
+            conditions,
+            type_,
+            status,
+            now=now,
+            reason=reason,
+            message=message,
+            observed_generation=observed_generation,
+        )
+    return conditions
+
+
+def to_json(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+    """As they stand in an object's status."""
+    return [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions]
 
 
 def remove_condition(conditions: Sequence[Condition], type_: str) -> tuple[Condition, ...]:

@@ -11,19 +11,18 @@ at once, `settled` is False, and no empty node should be given back: it may be s
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from autonodes.api.capacitybuffer import ACTIVE, PROVISIONING, READY_FOR_PROVISIONING, CapacityBuffer
-from autonodes.api.conditions import Condition, ConditionStatus, set_condition
-from autonodes.controllers.workqueue import WorkQueue
+from autonodes.api.conditions import Verdict, set_conditions, to_json
+from autonodes.controllers.roomseeking import RoomSeeking
 from autonodes.core.clock import Clock
 from autonodes.core.errors import ConfigError
 from autonodes.core.headroom import buffer_size, headroom
@@ -33,7 +32,6 @@ from autonodes.kube.cache import Cache, Change
 from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.decoding import decode_pod
 from autonodes.kube.errors import NotFoundError
-from autonodes.kube.optional import OptionalKind
 from autonodes.kube.resources import (
     CAPACITYBUFFERS,
     DEPLOYMENTS,
@@ -49,8 +47,6 @@ _RESYNC: Final = 30.0
 """Seconds between two looks at a buffer's template and workload."""
 
 _SCALABLE: Final[Mapping[str, Resource]] = {each.kind: each for each in (DEPLOYMENTS, STATEFULSETS, REPLICASETS)}
-
-_Verdict = tuple[ConditionStatus, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +70,15 @@ class _UnresolvedError(Exception):
         self.reason = reason
 
 
-class CapacityBuffers:
+class CapacityBuffers(RoomSeeking[CapacityBuffer]):
     """Also for somebody who only looks: see `look_once`."""
 
     def __init__(self, client: KubeClient, clock: Clock) -> None:
-        self._client, self._clock = client, clock
-        self._callbacks: list[Callable[[], None]] = []
-        self._cache: Cache[CapacityBuffer] = Cache(client, CAPACITYBUFFERS, _decode, clock)
-        self._cache.subscribe(self._buffer_changed)
-        self._queue = WorkQueue("CapacityBuffer", self._look, clock, resync=_RESYNC)
+        cache: Cache[CapacityBuffer] = Cache(client, CAPACITYBUFFERS, _decode, clock)
+        super().__init__(client, cache, clock, resync=_RESYNC)
+        cache.subscribe(self._buffer_changed)
         self._pods: dict[str, tuple[Pod, ...]] = {}
-        self._seen: set[str] = set()
-        self._provisioning: dict[str, _Verdict] = {}
-        self._kind = OptionalKind(client, self._cache, clock)
-
-    def subscribe(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when room is wanted for other pods than before."""
-        self._callbacks.append(callback)
-
-    @property
-    def settled(self) -> bool:
-        """Whether each buffer has been looked at, so that `pods` is all of it."""
-        return self._kind.absent or (self._cache.is_synced and self._seen.issuperset(self._cache.items))
+        self._provisioning: dict[str, Verdict] = {}
 
     def pods(self) -> tuple[Pod, ...]:
         """Those that room is wanted for."""
@@ -128,12 +111,6 @@ class CapacityBuffers:
                 with contextlib.suppress(_UnresolvedError):
                     self._keep(f"{buffer.metadata.namespace}/{buffer.name}", _pods(buffer, await self._find(buffer)))
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._kind.run())
-            tasks.create_task(self._queue.run())
-
     def _buffer_changed(self, change: Change[CapacityBuffer]) -> None:
         if change.old is None or change.new is None or change.old.spec != change.new.spec:
             self._queue.add(change.key)
@@ -161,7 +138,7 @@ class CapacityBuffers:
             await self._show(buffer, {READY_FOR_PROVISIONING: ("False", error.reason, str(error))}, {})
             return
         self._keep(key, pods)
-        verdicts: dict[str, _Verdict] = {READY_FOR_PROVISIONING: ("True", "Resolved", "")}
+        verdicts: dict[str, Verdict] = {READY_FOR_PROVISIONING: ("True", "Resolved", "")}
         if not pods:
             verdicts[PROVISIONING] = "False", "BufferEmpty", "there is nothing to keep room for"
         elif key in self._provisioning:
@@ -175,8 +152,7 @@ class CapacityBuffers:
             del self._pods[key]
         self._seen.add(key)
         if changed:
-            for callback in self._callbacks:
-                callback()
+            self._tell()
 
     async def _find(self, buffer: CapacityBuffer) -> _Found:
         """:raises _UnresolvedError: there is no such thing
@@ -210,28 +186,22 @@ class CapacityBuffers:
         except NotFoundError:
             raise _UnresolvedError(reason, f"{resource.kind} {name} does not exist in this namespace") from None
 
-    async def _show(self, buffer: CapacityBuffer, verdicts: Mapping[str, _Verdict], status: Mapping[str, Any]) -> None:
-        conditions: tuple[Condition, ...] = buffer.status.conditions
-        for type_, (value, reason, message) in verdicts.items():
-            conditions = set_condition(
-                conditions,
-                type_,
-                value,
-                now=self._clock.now(),
-                reason=reason,
-                message=message,
-                observed_generation=buffer.metadata.generation,
-            )
+    async def _show(self, buffer: CapacityBuffer, verdicts: Mapping[str, Verdict], status: Mapping[str, Any]) -> None:
+        conditions = set_conditions(
+            buffer.status.conditions,
+            verdicts,
+            now=self._clock.now(),
+            observed_generation=buffer.metadata.generation,
+        )
         shown = {**status, "provisioningStrategy": buffer.spec.provisioning_strategy}
         before = buffer.status.model_dump(mode="json", by_alias=True)
         if conditions == buffer.status.conditions and all(before.get(name) == value for name, value in shown.items()):
             return
-        listed = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions]
         metadata = {"uid": buffer.metadata.uid, "resourceVersion": buffer.metadata.resource_version}
         await self._client.merge_patch(
             CAPACITYBUFFERS,
             buffer.name,
-            {"metadata": metadata, "status": {**shown, "conditions": listed}},
+            {"metadata": metadata, "status": {**shown, "conditions": to_json(conditions)}},
             buffer.metadata.namespace,
             subresource="status",
         )
@@ -259,7 +229,7 @@ def _pods(buffer: CapacityBuffer, found: _Found) -> tuple[Pod, ...]:
     return headroom(shape, namespace, buffer.name, uid, count)
 
 
-def _verdict(fates: Mapping[str, int], wanted: int) -> _Verdict:
+def _verdict(fates: Mapping[str, int], wanted: int) -> Verdict:
     there = fates.get("existing", 0)
     if there == wanted:
         return "True", "FitsExistingCapacity", f"there is room for all {wanted}"

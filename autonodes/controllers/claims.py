@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from autonodes.api.conditions import Condition, ConditionStatus, set_condition, set_ready
+from autonodes.api.conditions import Condition, ConditionStatus, set_condition, set_ready, to_json
 from autonodes.api.nodeclaim import DISRUPTION_REASON, READY_DEPENDENTS, NodeClaim
 from autonodes.api.objects import moment as moment_of
 from autonodes.api.objects import timestamp
@@ -102,8 +102,7 @@ class Claims:
         conditions = set_ready(conditions, READY_DEPENDENTS, now=now)
         if conditions == claim.status.conditions and not status:
             return claim
-        shown = [condition.model_dump(mode="json", by_alias=True, exclude_none=True) for condition in conditions]
-        patch = _tied(claim) | {"status": {**(status or {}), "conditions": shown}}
+        patch = _tied(claim) | {"status": {**(status or {}), "conditions": to_json(conditions)}}
         return NodeClaim.from_api(await self._client.merge_patch(NODECLAIMS, claim.name, patch, subresource="status"))
 
     async def annotate(

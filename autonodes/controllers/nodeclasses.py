@@ -9,7 +9,7 @@ import asyncio
 from functools import partial
 from typing import Any, Final
 
-from autonodes.api.conditions import READY, Condition, ConditionStatus, set_condition
+from autonodes.api.conditions import READY, Condition, ConditionStatus, set_condition, to_json
 from autonodes.controllers.providers import NodeClassObject, Providers
 from autonodes.controllers.workqueue import WorkQueue
 from autonodes.core.clock import Clock
@@ -73,7 +73,5 @@ def _status(body: NodeClassObject, conditions: tuple[Condition, ...]) -> dict[st
     metadata = body["metadata"]
     return {
         "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
-        "status": {
-            "conditions": [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions]
-        },
+        "status": {"conditions": to_json(conditions)},
     }

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from autonodes.api.conditions import ConditionStatus, set_condition, set_ready
+from autonodes.api.conditions import ConditionStatus, set_condition, set_ready, to_json
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodeoverlay import READY_DEPENDENTS, VALIDATION_SUCCEEDED, NodeOverlay
 from autonodes.api.nodepool import NodePool
@@ -144,7 +144,5 @@ def _status(overlay: NodeOverlay, conditions: Iterable[Any]) -> dict[str, Any]:
     metadata = overlay.metadata
     return {
         "metadata": {"uid": metadata.uid, "resourceVersion": metadata.resource_version},
-        "status": {
-            "conditions": [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions]
-        },
+        "status": {"conditions": to_json(conditions)},
     }

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from autonodes.api.conditions import Condition, ConditionStatus, find_condition, set_condition, set_ready
+from autonodes.api.conditions import Condition, ConditionStatus, find_condition, set_condition, set_ready, to_json
 from autonodes.api.nodeclaim import NodeClaim
 from autonodes.api.nodepool import (
     HASH_VERSION,
@@ -133,7 +133,7 @@ class NodePools:
         )
         after = set_ready(after, READY_DEPENDENTS, now=now, observed_generation=generation)
         if after != before:
-            shown = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in after]
+            shown = to_json(after)
             tied = {"uid": body["metadata"]["uid"], "resourceVersion": body["metadata"]["resourceVersion"]}
             patch = {"metadata": tied, "status": {"conditions": shown}}
             await self._client.merge_patch(NODEPOOLS, body["metadata"]["name"], patch, subresource="status")
@@ -205,7 +205,7 @@ class NodePools:
     ) -> None:
         gone = dict.fromkeys(pool.status.resources.keys() - resources.keys())
         status: dict[str, Any] = {
-            "conditions": [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions],
+            "conditions": to_json(conditions),
             "nodes": nodes,
             "resources": {**gone, **resources},
         }

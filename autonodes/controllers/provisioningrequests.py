@@ -13,17 +13,16 @@ classes are left alone.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
-from autonodes.api.conditions import Condition, ConditionStatus, find_condition, is_true, set_condition
+from autonodes.api.conditions import Condition, Verdict, find_condition, is_true, set_conditions, to_json
 from autonodes.api.objects import timestamp
-from autonodes.controllers.workqueue import WorkQueue
+from autonodes.controllers.roomseeking import RoomSeeking
 from autonodes.core.clock import Clock
 from autonodes.core.errors import ConfigError
 from autonodes.core.labels import EXPENDABLE, INITIALIZED, NODE_POOL
@@ -32,7 +31,6 @@ from autonodes.kube.cache import Cache, Change
 from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.decoding import decode_pod
 from autonodes.kube.errors import NotFoundError
-from autonodes.kube.optional import OptionalKind
 from autonodes.kube.resources import PODTEMPLATES, PROVISIONINGREQUESTS
 
 CHECK: Final = "check-capacity.autoscaling.x-k8s.io"
@@ -50,8 +48,6 @@ _OVER: Final = ("Failed", "BookingExpired", "CapacityRevoked")
 
 _RESYNC: Final = 15.0
 
-_Verdict = tuple[ConditionStatus, str, str]
-
 
 @dataclass(frozen=True)
 class _Request:
@@ -61,27 +57,17 @@ class _Request:
     booked: bool
 
 
-class ProvisioningRequests:
+class ProvisioningRequests(RoomSeeking[Object]):
+    """Also for somebody who only looks: see `look_once`."""
+
     def __init__(self, client: KubeClient, pods: Cache[Pod], clock: Clock) -> None:
-        self._client, self._pods, self._clock = client, pods, clock
-        self._callbacks: list[Callable[[], None]] = []
-        self._cache: Cache[Object] = Cache(client, PROVISIONINGREQUESTS, msgspec.json.decode, clock)
-        self._cache.subscribe(self._changed)
-        self._queue = WorkQueue("ProvisioningRequest", self._look, clock, resync=_RESYNC)
+        cache: Cache[Object] = Cache(client, PROVISIONINGREQUESTS, msgspec.json.decode, clock)
+        super().__init__(client, cache, clock, resync=_RESYNC)
+        cache.subscribe(self._changed)
+        self._pods = pods
         self._requests: dict[str, _Request] = {}
-        self._verdicts: dict[str, _Verdict] = {}
+        self._verdicts: dict[str, Verdict] = {}
         self._revoked: set[str] = set()
-        self._seen: set[str] = set()
-        self._kind = OptionalKind(client, self._cache, clock)
-
-    def subscribe(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when room is wanted for other pods than before."""
-        self._callbacks.append(callback)
-
-    @property
-    def settled(self) -> bool:
-        """Whether each request has been looked at, so that `pods` is all of it."""
-        return self._kind.absent or (self._cache.is_synced and self._seen.issuperset(self._cache.items))
 
     def pods(self) -> tuple[Pod, ...]:
         """Those that room is wanted for, less those that exist by now."""
@@ -132,12 +118,6 @@ class ProvisioningRequests:
                 key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
                 self._keep(key, _Request(found, is_true(conditions, _PROVISIONED)))
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._kind.run())
-            tasks.create_task(self._queue.run())
-
     def _changed(self, change: Change[Object]) -> None:
         self._queue.add(change.key)
 
@@ -161,10 +141,10 @@ class ProvisioningRequests:
         await self._show(body, conditions, self._outcome(key, conditions))
         self._keep(key, _Request(found, is_true(conditions, _PROVISIONED)))
 
-    def _outcome(self, key: str, conditions: tuple[Condition, ...]) -> Mapping[str, _Verdict]:
+    def _outcome(self, key: str, conditions: tuple[Condition, ...]) -> Mapping[str, Verdict]:
         booked = find_condition(conditions, _PROVISIONED)
         if booked is None or booked.status != "True":
-            accepted: dict[str, _Verdict] = {_ACCEPTED: ("True", "Accepted", "the request will be planned for")}
+            accepted: dict[str, Verdict] = {_ACCEPTED: ("True", "Accepted", "the request will be planned for")}
             return accepted | ({_PROVISIONED: self._verdicts[key]} if key in self._verdicts else {})
         if key in self._revoked:
             return {"CapacityRevoked": ("True", "CapacityRevoked", "a node that was there for it is gone")}
@@ -186,10 +166,6 @@ class ProvisioningRequests:
             self._requests[key] = request
             self._tell()
 
-    def _tell(self) -> None:
-        for callback in self._callbacks:
-            callback()
-
     async def _pods_of(self, body: Object) -> tuple[Pod, ...] | str:
         """Its pods, or why there are none.
 
@@ -207,26 +183,16 @@ class ProvisioningRequests:
                 return f"PodTemplate {name}: {error}"
         return tuple(pods)
 
-    async def _show(self, body: Object, before: tuple[Condition, ...], verdicts: Mapping[str, _Verdict]) -> None:
-        conditions, metadata = before, body["metadata"]
-        for type_, (status, reason, message) in verdicts.items():
-            conditions = set_condition(
-                conditions,
-                type_,
-                status,
-                now=self._clock.now(),
-                reason=reason,
-                message=message,
-                observed_generation=metadata.get("generation"),
-            )
+    async def _show(self, body: Object, before: tuple[Condition, ...], verdicts: Mapping[str, Verdict]) -> None:
+        now, metadata = self._clock.now(), body["metadata"]
+        conditions = set_conditions(before, verdicts, now=now, observed_generation=metadata.get("generation"))
         if conditions == before:
             return
-        listed = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions]
         tied = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         await self._client.merge_patch(
             PROVISIONINGREQUESTS,
             metadata["name"],
-            {"metadata": tied, "status": {"conditions": listed}},
+            {"metadata": tied, "status": {"conditions": to_json(conditions)}},
             metadata["namespace"],
             subresource="status",
         )
@@ -276,7 +242,7 @@ def _is_up(node: Node) -> bool:
     return node.ready and (NODE_POOL not in node.labels or node.labels.get(INITIALIZED) == "true")
 
 
-def _verdict(counts: Mapping[str, int]) -> _Verdict:
+def _verdict(counts: Mapping[str, int]) -> Verdict:
     refused, coming, there = (counts.get(fate, 0) for fate in ("refused", "coming", "there"))
     total = refused + coming + there
     if refused:
