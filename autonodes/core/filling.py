@@ -85,7 +85,7 @@ def _place_by_dot(
 ) -> None:
     relative = [1.0 / (size * size) if size > 0 else 0.0 for size in room]
     candidates = [(items[i].size, i) for i in among if counts[i] < waiting[i]]
-    while candidates := [each for each in candidates if _fits(each[0], left)]:
+    while candidates := [each for each in candidates if all(map(le, each[0], left))]:
         weights = tuple(map(mul, relative, left))
         size, best = max(candidates, key=lambda each: sum(map(mul, weights, each[0])))
         fitting = min(rest // need for rest, need in zip(left, size, strict=True) if need)
@@ -95,7 +95,3 @@ def _place_by_dot(
             left[place] -= need * count
         if counts[best] == waiting[best]:
             candidates.remove((size, best))
-
-
-def _fits(size: Vector, left: Sequence[int]) -> bool:
-    return all(map(le, size, left))
