@@ -348,7 +348,7 @@ class Domains:
     def _refuse(self, shape: Shape) -> None:
         cells = self._cells(shape)
         plain = shape.pinned(shape.terms)
-        if not cells and self._price(plain) == math.inf:  # it is not for want of a domain
+        if not cells and self._price(plain) == math.inf and not self._room(plain, 1):  # it is not for want of a domain
             self._shapes.setdefault(_alike(plain), plain).pods.extend(shape.pods)
             return
         broken = [self._first_broken(shape.topology, cell.at, cells) for cell in cells]

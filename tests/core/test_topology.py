@@ -306,3 +306,14 @@ def test_a_preference_never_buys_a_node_where_there_is_room() -> None:
     there = node("n1", cpu=2, labels={ZONE: "z1"})
     liking = pod("a", cpu=1, preferences=Preferences(nodes=((100, requirements(f"{ZONE} In z3")),)))
     assert plan(snapshot([liking], types=(SMALL,), nodes=[there])).placements == {"a": "n1"}
+
+
+def test_a_pod_that_no_node_can_hold_is_told_so_and_not_about_domains() -> None:
+    found = plan(snapshot([pod("a", cpu=99, **spread())], types=(SMALL,)))
+    assert why(found, "a").startswith("InsufficientResources: ")
+
+
+def test_a_pod_that_needs_a_domain_does_not_go_to_a_node_that_is_in_none() -> None:
+    found = plan(snapshot([pod("a", cpu=1, **near(ZONE))], pools=[], nodes=[node("n1")]))
+    assert not found.placements
+    assert why(found, "a").startswith("TopologySpread: no node that would do has")
