@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from autonodes.provider import Provider
 
 ENTRY_POINTS: Final = "autonodes.providers"
-REAL: Final = frozenset({"local", "libvirt"})
+REAL: Final = frozenset({"local", "libvirt", "aws"})
 """Providers whose nodes run pods: they need every component and the add-ons, and root to make them."""
 
 

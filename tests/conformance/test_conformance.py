@@ -21,7 +21,7 @@ RIGS = {"aws": aws_rig, "kwok": kwok_rig, "libvirt": libvirt_rig, "local": local
 class TestProviders(ProviderConformance):
     @pytest_asyncio.fixture(
         params=[
-            "aws",
+            pytest.param("aws", marks=pytest.mark.integration),
             pytest.param("kwok", marks=pytest.mark.integration),
             pytest.param("metal", marks=pytest.mark.integration),
             "libvirt",
