@@ -9,6 +9,7 @@ from autonodes.cli.catalogs import Catalogue
 from autonodes.cli.documents import Document, File, documents, files
 from autonodes.cli.traces import is_trace, read_trace
 from autonodes.cli.workloads import Workloads, expand
+from autonodes.core.devices import DeviceState
 from autonodes.core.errors import AutonodesError, ConfigError, InvalidDocumentError
 from autonodes.core.labels import CAPACITY_ON_DEMAND, CAPACITY_TYPE
 from autonodes.core.model import InstanceType, NodePool, Pod, PodUID, Snapshot
@@ -101,6 +102,11 @@ def _merged(base: Snapshot, found: Workloads, catalogue: Catalogue | None, fallb
         pools=pools,
         instance_types=_corrected(pools, sold, found),
         groups=(*base.groups, *found.groups),
+        devices=DeviceState(
+            classes=(*base.devices.classes, *found.device_classes),
+            claims=(*base.devices.claims, *found.device_claims),
+            slices=(*base.devices.slices, *found.device_slices),
+        ),
         namespaces={**base.namespaces, **found.namespaces},
     )
 

@@ -21,10 +21,12 @@ from autonodes.api.validation import validate
 from autonodes.cli import podspecs
 from autonodes.cli.documents import Document
 from autonodes.core import model
+from autonodes.core.devices import DeviceClass, ResourceClaim, ResourceSlice
 from autonodes.core.errors import AutonodesError, ConfigError, InvalidDocumentError
 from autonodes.core.model import PodUID
 from autonodes.core.overlays import Overlay
 from autonodes.kube.decoding import decode_daemonset, decode_node, decode_pod
+from autonodes.kube.devices import decode_device_class, decode_resource_claim, decode_resource_slice
 from autonodes.kube.podgroups import decode_podgroup
 
 _SYSTEM_PRIORITIES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
@@ -46,6 +48,9 @@ class Workloads:
     overlays: list[Overlay] = field(default_factory=list)
     nodes: list[model.Node] = field(default_factory=list)
     groups: list[model.PodGroup] = field(default_factory=list)
+    device_classes: list[DeviceClass] = field(default_factory=list)
+    device_claims: list[ResourceClaim] = field(default_factory=list)
+    device_slices: list[ResourceSlice] = field(default_factory=list)
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
     workloads: dict[PodUID, str] = field(default_factory=dict)
     passed_over: set[str] = field(default_factory=set)
@@ -102,6 +107,10 @@ class _Expansion:
             "ReplicationController": self._replicated,
             "StatefulSet": self._replicated,
             "Job": self._job,
+            "CronJob": self._cronjob,
+            "DeviceClass": lambda document: found.device_classes.append(decode_device_class(_named(document))),
+            "ResourceClaim": lambda document: found.device_claims.append(decode_resource_claim(_named(document))),
+            "ResourceSlice": lambda document: found.device_slices.append(decode_resource_slice(_named(document))),
             "DaemonSet": self._daemonset,
             "NodePool": self._pool,
             "NodeOverlay": self._overlay,
@@ -134,6 +143,14 @@ class _Expansion:
         completions = _count(document, "completions", parallelism)
         suspended = (document.body.get("spec") or {}).get("suspend") is True
         self._expand(document, 0 if suspended else min(parallelism, completions))
+
+    def _cronjob(self, document: Document) -> None:
+        """One run of it."""
+        job = (document.body.get("spec") or {}).get("jobTemplate")
+        if not isinstance(job, Mapping) or not isinstance(job.get("spec"), Mapping):
+            raise ConfigError("spec.jobTemplate", job, "a CronJob has a template of its Jobs")
+        if document.body["spec"].get("suspend") is not True:
+            self._job(replace(document, body={**document.body, "spec": job["spec"]}))
 
     def _expand(self, document: Document, count: int) -> None:
         if self._has_pods and document.metadata.get("uid"):
@@ -173,9 +190,7 @@ class _Expansion:
         self._found.overlays.append(overlay.to_model())
 
     def _group(self, document: Document) -> None:
-        metadata = {**document.metadata, "namespace": document.namespace}
-        group = decode_podgroup(msgspec.json.encode({**document.body, "metadata": metadata}))
-        self._found.groups.append(group)
+        self._found.groups.append(decode_podgroup(_named(document)))
 
     def _namespace(self, document: Document) -> None:
         named = {"kubernetes.io/metadata.name": document.name}
@@ -204,6 +219,11 @@ def _priority_classes(documents: Iterable[Document]) -> dict[str, int]:
         for each in documents
         if each.kind == "PriorityClass" and isinstance(each.body.get("value"), int)
     }
+
+
+def _named(document: Document) -> bytes:
+    """As the API server would send it."""
+    return msgspec.json.encode({**document.body, "metadata": {**document.metadata, "namespace": document.namespace}})
 
 
 def _template(document: Document) -> Mapping[str, Any]:

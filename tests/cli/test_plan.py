@@ -81,6 +81,44 @@ def test_workloads_become_the_pods_that_they_ask_for(tmp_path: Path, catalog: Pa
     assert result.return_value == 0
 
 
+def test_a_cronjob_counts_with_the_pods_of_one_run(tmp_path: Path, catalog: Path) -> None:
+    job = workload("Job", "nightly", parallelism=2, completions=9)
+    cron = {**job, "kind": "CronJob", "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": job["spec"]}}}
+    ran = ["default/nightly-0", "default/nightly-1"]
+    suspended = {**cron, "metadata": {"name": "off"}, "spec": {**cron["spec"], "suspend": True}}
+    broken = {**cron, "metadata": {"name": "odd"}, "spec": {"jobTemplate": 3}}
+    document = planned(run(tmp_path, cron, suspended, broken, catalog=catalog))
+    assert pods(document) == ran
+    assert "spec.jobTemplate" in json.dumps(document["faults"])
+
+
+def test_pods_that_claim_devices_go_where_the_devices_are(tmp_path: Path, catalog: Path) -> None:
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}},
+        "status": {
+            "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+    resource = {"apiVersion": "resource.k8s.io/v1"}
+    selector = {"cel": {"expression": "device.driver == 'gpu.example.com'"}}
+    asked = {"requests": [{"name": "gpu", "exactly": {"deviceClassName": "gpu"}}]}
+    pool = {"name": "n1", "generation": 1, "resourceSliceCount": 1}
+    slices = {"driver": "gpu.example.com", "nodeName": "n1", "pool": pool, "devices": [{"name": "gpu-0"}]}
+    documents = [
+        node,
+        {**resource, "kind": "DeviceClass", "metadata": {"name": "gpu"}, "spec": {"selectors": [selector]}},
+        {**resource, "kind": "ResourceClaim", "metadata": {"name": "mine"}, "spec": {"devices": asked}},
+        bare("train", resourceClaims=[{"name": "gpu", "resourceClaimName": "mine"}]),
+    ]
+    assert planned(run(tmp_path, *documents, catalog=catalog))["existingNodes"] == []
+    has = {**resource, "kind": "ResourceSlice", "metadata": {"name": "n1-gpu"}, "spec": slices}
+    found = planned(run(tmp_path, *documents, has, catalog=catalog))
+    assert found["existingNodes"] == [{"name": "n1", "pods": ["default/train"]}]
+
+
 def test_the_report_has_nodes_costs_and_what_would_be_next(tmp_path: Path, catalog: Path) -> None:
     document = planned(run(tmp_path, workload("Deployment", "web", replicas=2), catalog=catalog))
     assert document["summary"] == {
