@@ -6,7 +6,6 @@ moment in which anything of it exists there is a domain that says whose it is.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
@@ -98,9 +97,8 @@ def mark_booted(connection: Connection, record: Record) -> None:
 def stop(connection: Connection, record: Record) -> None:
     """The machine does not run."""
     domain = _lookup(connection, record.domain_uuid)
-    if domain is not None and domain.isActive():
-        with contextlib.suppress(libvirt.libvirtError):  # it ended by itself; if it did not, what follows fails
-            domain.destroy()
+    if domain is not None:
+        _end(domain)
 
 
 def remove_volumes(connection: Connection, record: Record) -> None:
@@ -120,6 +118,7 @@ def undefine(connection: Connection, record: Record) -> None:
     if domain is None:
         return
     described = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    _end(domain)  # of one that runs only the definition would go
     flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
     if "<nvram" in described or "firmware=" in described:
         flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
@@ -128,16 +127,9 @@ def undefine(connection: Connection, record: Record) -> None:
     _unless_missing(lambda: domain.undefineFlags(flags))
 
 
-def remove(connection: Connection, record: Record) -> None:
-    """Nothing is left of the machine on this hypervisor."""
-    stop(connection, record)
-    remove_volumes(connection, record)
-    undefine(connection, record)
-
-
 def _found(domain: libvirt.virDomain, cluster: str) -> Found | None:
     try:
-        kind, flags = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        kind, flags = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CURRENT
         record = from_metadata(domain.metadata(kind, NAMESPACE, flags))
         if record is None or record.cluster != cluster:
             return None
@@ -161,6 +153,16 @@ def _leases(domain: libvirt.virDomain) -> tuple[str, ...]:
     except libvirt.libvirtError:
         return ()
     return tuple(each["addr"] for interface in interfaces.values() for each in interface["addrs"] or ())
+
+
+def _end(domain: libvirt.virDomain) -> None:
+    if not domain.isActive():
+        return
+    try:
+        domain.destroy()
+    except libvirt.libvirtError:
+        if domain.isActive():  # it did not end by itself meanwhile, either
+            raise
 
 
 def _lookup(connection: Connection, domain_uuid: str) -> libvirt.virDomain | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import libvirt
 import pytest
 
-from autonodes.provider import CreateError, InsufficientCapacityError
+from autonodes.provider import CreateError, InsufficientCapacityError, ProviderError
 from libvirt_machines import Setting
 from providers.libvirt import domains, machines
 
@@ -59,6 +60,24 @@ async def test_a_machine_that_stops_by_itself_is_an_interruption_until_it_is_del
     assert [each.state for each in await made.provider.list()] == ["stopped"]
     await made.delete(machine.provider_id)
     assert await made.provider.interruptions() == []
+
+
+async def test_a_machine_that_does_not_end_stays_in_the_list_until_it_does(
+    libvirt_setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = libvirt_setting
+    machine = await made.provider.create(await made.request())
+
+    def busy(_domain: libvirt.virDomain) -> None:
+        raise libvirt.libvirtError("Failed to terminate process: Device or resource busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(libvirt.virDomain, "destroy", busy)
+        with pytest.raises(ProviderError, match="trying again later"):
+            await made.provider.delete(machine.provider_id)
+    assert [each.state for each in await made.provider.list()] == ["terminating"]
+    await made.delete(machine.provider_id)
+    assert await made.provider.list() == []
 
 
 async def test_a_launch_that_the_hypervisor_refuses_leaves_nothing(
