@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from autonodes.api import columns
 from autonodes.api.columns import column
 from autonodes.api.conditions import CompleteConditions
-from autonodes.api.nodeclass import Name, NodeClassStatus
+from autonodes.api.nodeclass import GPU, Name, NodeClassStatus
 from autonodes.api.objects import CustomResource, Duration, Model, ObjectMeta, Quantity
 
 WipeLevel = Literal["metadata", "full", "secure-erase"]
@@ -27,17 +27,6 @@ class BMC(Model):
     """A Secret in kube-system with username and password; with ca.crt too, its certificate must come from there."""
     skip_certificate_check: bool = Field(default=False, strict=True)
     """Take any certificate: whoever is on the management network can then read the password."""
-
-
-class GPU(Model):
-    """As NVIDIA's GPU feature discovery would label the node."""
-
-    product: Name
-    """Such as NVIDIA-H100-80GB-HBM3."""
-    count: int = Field(strict=True, ge=1, le=64)
-    """Becomes the node's nvidia.com/gpu."""
-    memory: Quantity = "0"
-    """Of each, such as 80Gi."""
 
 
 class BareMetalHostSpec(Model):

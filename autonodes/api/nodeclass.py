@@ -40,14 +40,30 @@ class InstanceTypeSpec(Model):
     nothing is bought without a price."""
 
 
+class GPU(Model):
+    """As NVIDIA's GPU feature discovery would label the node."""
+
+    product: Name
+    """Such as NVIDIA-H100-80GB-HBM3."""
+    count: int = Field(strict=True, ge=1, le=64)
+    """Becomes the node's nvidia.com/gpu."""
+    memory: Quantity = "0"
+    """Of each, such as 80Gi."""
+
+
 class NodeClassStatus(Model):
     conditions: CompleteConditions = ()
     """Ready says whether the provider can use this node class, and if not, why."""
 
 
+class LocalInstanceType(InstanceTypeSpec):
+    gpu: GPU | None = None
+    """What a device plug-in on the node will show: for trying out, this machine need not have any."""
+
+
 class LocalNodeClassSpec(Model):
     instance_types: Annotated[
-        tuple[InstanceTypeSpec, ...], Field(max_length=_MOST_TYPES, json_schema_extra=_BY_NAME)
+        tuple[LocalInstanceType, ...], Field(max_length=_MOST_TYPES, json_schema_extra=_BY_NAME)
     ] = ()
     """The sizes to choose from; without any, a small catalogue that suits this machine."""
     zones: Zones = ()

@@ -14,14 +14,16 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from autonodes.core import labels
 from autonodes.core.errors import ConfigError
+from autonodes.core.gpus import gpu_labels
 from autonodes.core.model import InstanceType, Offering
 from autonodes.core.quantities import parse_resource
 from autonodes.core.requirements import Requirement, Requirements
+from autonodes.core.sharing import GPU
 from autonodes.provider import NodeClassNotReadyError
 from providers.local.host import Size
 
@@ -65,6 +67,8 @@ class Shape:
     memory: int
     pods: int
     price: float | None
+    gpus: int = 0
+    gpu_labels: Mapping[str, str] = field(default_factory=dict)
 
     def fits(self, host: Size) -> bool:
         """Whether a kubelet on this host can show it."""
@@ -117,14 +121,15 @@ def node_labels(shape_name: str, zone: str, capacity_type: str) -> dict[str, str
     }
 
 
-def capacity(cpu: int, memory: int, pods: int, host: Size) -> dict[str, int]:
+def capacity(cpu: int, memory: int, pods: int, host: Size, *, gpus: int = 0) -> dict[str, int]:
     """What a machine of that size has for pods. The disk is the host's, shared by all."""
-    return {
+    size = {
         "cpu": cpu,
         "memory": memory,
         "pods": pods,
         "ephemeral-storage": max(0, host.disk - DISK_EVICTION),
     }
+    return size | ({GPU: gpus} if gpus else {})
 
 
 def system_reserved(cpu: int, memory: int, host: Size) -> dict[str, str]:
@@ -149,13 +154,16 @@ def _default_shapes() -> Sequence[Shape]:
 
 def _shape(entry: Mapping[str, Any], path: str) -> Shape:
     try:
-        price = entry.get("price")
+        price, gpu = entry.get("price"), entry.get("gpu") or {}
+        memory = parse_resource("memory", gpu.get("memory", "0"), path=f"{path}.gpu.memory", capacity=True)
         return Shape(
             name=entry["name"],
             cpu=parse_resource("cpu", entry["cpu"], path=f"{path}.cpu", capacity=True),
             memory=parse_resource("memory", entry["memory"], path=f"{path}.memory", capacity=True),
             pods=int(entry.get("pods", PODS)),
             price=None if price is None else float(price),
+            gpus=int(gpu.get("count", 0)),
+            gpu_labels=gpu_labels(gpu["product"], int(gpu["count"]), memory) if gpu else {},
         )
     except ConfigError as error:
         raise NodeClassNotReadyError(str(error)) from error
@@ -165,6 +173,7 @@ def _shape(entry: Mapping[str, Any], path: str) -> Shape:
 
 def _instance_type(shape: Shape, places: Sequence[str], host: Size, *, available: bool) -> InstanceType:
     fixed = {labels.INSTANCE_TYPE: shape.name, labels.ARCH: ARCH, labels.OS: "linux", labels.REGION: REGION}
+    fixed |= shape.gpu_labels
     return InstanceType(
         name=shape.name,
         requirements=Requirements(Requirement.of(key, "In", [value]) for key, value in fixed.items())
@@ -174,7 +183,7 @@ def _instance_type(shape: Shape, places: Sequence[str], host: Size, *, available
                 Requirement.of(labels.CAPACITY_TYPE, "In", [labels.CAPACITY_ON_DEMAND]),
             ]
         ),
-        capacity=capacity(shape.cpu, shape.memory, shape.pods, host),
+        capacity=capacity(shape.cpu, shape.memory, shape.pods, host, gpus=shape.gpus),
         overhead={},
         offerings=tuple(
             Offering(zone=zone, capacity_type=labels.CAPACITY_ON_DEMAND, price=shape.price, available=available)

@@ -179,7 +179,8 @@ class LocalProvider:
         shape = shapes.get(record.instance_type)
         if shape is None:
             return "InstanceTypeNotFound"
-        if (shape.cpu, shape.memory, shape.pods) != (record.cpu, record.memory, record.pods):
+        was = (record.cpu, record.memory, record.pods, record.gpus)
+        if (shape.cpu, shape.memory, shape.pods, shape.gpus) != was:
             return "InstanceTypeChanged"
         if record.zone not in catalogue.zones(node_class):
             return "ZoneNotFound"
@@ -233,6 +234,11 @@ class LocalProvider:
             address=address_of(request.claim_uid, taken),
             node_class_hash=catalogue.static_hash(request.node_class),
             created_at=self._now(),
+            gpu_labels={
+                key: value
+                for key, value in instance_type.requirements.labels().items()
+                if key.startswith("nvidia.com/")
+            },
         )
 
     async def _boot(self, record: Record, request: LaunchRequest, lock: int) -> None:
@@ -252,7 +258,7 @@ class LocalProvider:
             node_ip=record.address,
             system_reserved=catalogue.system_reserved(record.cpu, record.memory, size),
             max_pods=record.pods,
-            labels=catalogue.node_labels(record.instance_type, record.zone, record.capacity_type),
+            labels=_labels(record),
             kubelet=_KUBELET,
         )
         return launching.order(
@@ -269,7 +275,8 @@ class LocalProvider:
         await removal.remove(self._records, claim_uid, group=self._group_of(claim_uid), lan=self._lan, lock=lock)
 
     def _machine(self, record: Record) -> Machine:
-        amounts = catalogue.capacity(record.cpu, record.memory, record.pods, host.size(self._directory))
+        size = host.size(self._directory)
+        amounts = catalogue.capacity(record.cpu, record.memory, record.pods, size, gpus=record.gpus)
         return Machine(
             provider_id=self._provider_id(record.claim_uid),
             claim_uid=record.claim_uid,
@@ -281,7 +288,7 @@ class LocalProvider:
             created_at=record.created_at,
             capacity=amounts,
             allocatable=amounts,
-            labels=catalogue.node_labels(record.instance_type, record.zone, record.capacity_type),
+            labels=_labels(record),
             addresses=(record.address,),
         )
 
@@ -324,3 +331,7 @@ class LocalProvider:
         if not provider_id.startswith(prefix) or not is_uid(provider_id[len(prefix) :]):
             raise MachineNotFoundError(provider_id)
         return provider_id[len(prefix) :]
+
+
+def _labels(record: Record) -> dict[str, str]:
+    return catalogue.node_labels(record.instance_type, record.zone, record.capacity_type) | record.gpu_labels

@@ -24,7 +24,7 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -60,6 +60,12 @@ class Record:
     address: str
     node_class_hash: str
     created_at: float
+    gpu_labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def gpus(self) -> int:
+        """Whole ones; what a device plug-in makes of them is the node's business."""
+        return int(self.gpu_labels.get("nvidia.com/gpu.count", 0))
 
 
 class Records:

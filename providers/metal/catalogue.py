@@ -7,25 +7,24 @@ said.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
 from autonodes.api.baremetal import MetalNodeClass, MetalNodeClassSpec
+from autonodes.api.nodeclass import GPU
 from autonodes.api.validation import explain
 from autonodes.core import labels
+from autonodes.core.gpus import gpu_labels
 from autonodes.core.model import InstanceType, Offering
 from autonodes.core.quantities import parse_resource
 from autonodes.core.requirements import Requirement, Requirements
+from autonodes.core.sharing import GPU as GPU_RESOURCE
 from autonodes.provider import NodeClassNotReadyError
 from providers.metal.hosts import Host
 from providers.metal.states import State
-
-GPU: Final = "nvidia.com/gpu"
-_MIB: Final = 2**20
 
 
 def parsed(node_class: Mapping[str, Any]) -> MetalNodeClassSpec:
@@ -69,7 +68,7 @@ def node_labels(host: Host) -> dict[str, str]:
         labels.ARCH: host.spec.arch,
         labels.OS: "linux",
     }
-    return shown | _gpu_labels(host)
+    return shown | (_gpu_labels(host.spec.gpu) if host.spec.gpu else {})
 
 
 def capacity(host: Host) -> dict[str, int]:
@@ -78,25 +77,12 @@ def capacity(host: Host) -> dict[str, int]:
         "memory": parse_resource("memory", host.spec.memory, path="spec.memory", capacity=True),
         "pods": host.spec.pods,
     }
-    return size | ({GPU: host.spec.gpu.count} if host.spec.gpu else {})
+    return size | ({GPU_RESOURCE: host.spec.gpu.count} if host.spec.gpu else {})
 
 
-def _gpu_labels(host: Host) -> dict[str, str]:
-    if host.spec.gpu is None:
-        return {}
-    memory = parse_resource("memory", host.spec.gpu.memory, path="spec.gpu.memory", capacity=True) // _MIB
-    shown = {
-        "nvidia.com/gpu.present": "true",
-        "nvidia.com/gpu.product": host.spec.gpu.product,
-        "nvidia.com/gpu.count": str(host.spec.gpu.count),
-    }
-    family = re.search(r"\b(H|A|L|V|T|B)\d", host.spec.gpu.product)
-    shown |= {"nvidia.com/gpu.memory": str(memory)} if memory else {}
-    return shown | ({"nvidia.com/gpu.family": _FAMILIES[family.group(1)]} if family else {})
-
-
-_FAMILIES: Final = {"B": "blackwell", "H": "hopper", "L": "ada-lovelace", "A": "ampere", "T": "turing", "V": "volta"}
-"""First letter of a data centre GPU's name → its architecture, in GPU feature discovery's words."""
+def _gpu_labels(gpu: GPU) -> dict[str, str]:
+    memory = parse_resource("memory", gpu.memory, path="spec.gpu.memory", capacity=True)
+    return gpu_labels(gpu.product, gpu.count, memory)
 
 
 def _instance_type(name: str, hosts: Sequence[Host], taken: frozenset[str]) -> InstanceType:
