@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from autonodes.api.conditions import find_condition
@@ -145,8 +146,15 @@ class Invariants:
         deadline = None if claim is None else termination_deadline(claim)
         if deadline is not None and self._is_past(who, deadline):
             return
-        running = [pod["metadata"]["name"] for pod in self._view.pods_on(record["node_name"]) if _lives(pod)]
+        silent = not is_ready(node)  # then nobody confirms that a pod that was to go has gone: the machine must
+        pods = [pod for pod in self._view.pods_on(record["node_name"]) if _lives(pod)]
+        running = [pod["metadata"]["name"] for pod in pods if not (silent and self._is_overdue(pod))]
         self.check(UNHARMED, not running, f"{record['node_name']} goes with {', '.join(running)} on it")
+
+    def _is_overdue(self, pod: Object) -> bool:
+        """Its time to stop has passed."""
+        end = pod["metadata"].get("deletionTimestamp")
+        return end is not None and datetime.fromisoformat(end).timestamp() <= self._clock.now()
 
     def _may_act(self, who: str, what: str) -> None:
         standing, now = self._standings[who], self._clock.now()
