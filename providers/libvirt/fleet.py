@@ -139,7 +139,7 @@ class Fleet:
 
         :raises ProviderError: not finished; repeat
         """
-        self.records.write(dataclasses.replace(record, terminating=True))
+        self.records.write(dataclasses.replace(record, ordered=True, terminating=True))
         hypervisor = self.hypervisor(record.uri)
         try:
             await hypervisor.call(lambda connection: machines.stop(connection, record))
@@ -161,7 +161,7 @@ class Fleet:
         except _SILENT as error:
             if written:
                 log.warning("%d machines are listed as they were: %s", len(written), error)
-            return [Listed(record, None, answers=False) for record in written]
+            return [Listed(record, None, answers=False) for record in written if record.ordered]
         for uid, each in found.items():
             if self.records.get(uid) is None and not self._is_busy(uid):
                 self._adopt(each.record, uri)
@@ -185,7 +185,7 @@ class Fleet:
 
     def _adopt(self, record: Record, uri: str) -> Record:
         """A machine without a file; it may have been moved to this hypervisor."""
-        adopted = dataclasses.replace(record, uri=uri)
+        adopted = dataclasses.replace(record, uri=uri, ordered=True)
         self.records.write(adopted)
         return adopted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -79,6 +80,7 @@ class Launching:
         xml = domains.machine(
             record, hardware, boot, disk=record.disk_volume, disk_format="qcow2", seed=record.seed_volume
         )
+        self._fleet.records.write(dataclasses.replace(record, ordered=True))  # strictly before
         await hypervisor.call(lambda connection: machines.define(connection, record, xml))
         found = await self._fleet.find(record)
         if found is None or found.state != "running":

@@ -38,6 +38,7 @@ class Record:
     :param address: of the node; "" if the network gives it one
     :param image: what it was booted from
     :param created_at: seconds since the epoch
+    :param ordered: the hypervisor was told to make it, so that it may exist; known in the state directory only
     :param terminating: its removal has begun; known in the state directory only
     """
 
@@ -58,6 +59,7 @@ class Record:
     node_class_hash: str
     created_at: float
     resources: Mapping[str, int] = field(default_factory=dict)
+    ordered: bool = False
     terminating: bool = False
 
     @property
@@ -86,7 +88,7 @@ class Record:
 
     def _plain(self) -> dict[str, Any]:
         plain = dataclasses.asdict(self)
-        del plain["terminating"]
+        del plain["ordered"], plain["terminating"]
         return plain
 
 

@@ -111,3 +111,23 @@ async def test_a_call_to_one_that_hangs_ends_and_the_others_go_on(
         assert {o.zone for each in types for o in each.offerings if o.available} == {"b"}
     finally:
         hang.set()
+
+
+async def test_a_machine_that_was_never_ordered_is_none_though_it_was_written_down(
+    libvirt_setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = libvirt_setting
+    request = await made.request()
+
+    async def cut(*_: object) -> None:
+        raise HypervisorGoneError("test:///", "cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(made.provider._launching, "_prepared", cut)
+        with pytest.raises(HypervisorGoneError):
+            await made.provider.create(request)
+    with made.hypervisors.gone(uri_of(made, "a")), made.hypervisors.gone(uri_of(made, "b")):
+        assert await made.provider.list() == []
+    machine = await made.provider.create(request)
+    assert [each.claim_uid for each in await made.provider.list()] == [request.claim_uid]
+    await made.delete(machine.provider_id)
