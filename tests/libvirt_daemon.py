@@ -79,7 +79,8 @@ class Daemon:
 
     def machines(self) -> list[int]:
         """The processes of its machines."""
-        return [int(path.read_text()) for path in self.directory.glob("run/libvirt/qemu/run/*.pid")]
+        found = self.directory.glob("run/libvirt/qemu/run/*.pid")
+        return [int(path.read_text()) for path in found if path.name != "driver.pid"]  # which is the daemon's own
 
 
 @contextlib.contextmanager
