@@ -7,36 +7,43 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import yaml
 
 from autonodes.api import plugins
-from autonodes.api.awsnodeclass import AWSNodeClass
-from autonodes.api.baremetal import BareMetalHost, MetalNodeClass
+from autonodes.api.autonodes import NODE_CLASSES
+from autonodes.api.baremetal import BareMetalHost
 from autonodes.api.capacitybuffer import CapacityBuffer
-from autonodes.api.libvirtnodeclass import LibvirtNodeClass
 from autonodes.api.nodeclaim import NodeClaim
-from autonodes.api.nodeclass import KwokNodeClass, LocalNodeClass
 from autonodes.api.nodeoverlay import NodeOverlay
 from autonodes.api.nodepool import NodePool
 from autonodes.api.objects import CustomResource
 from autonodes.api.structural import root_schema
 
-KINDS: Final[tuple[type[CustomResource], ...]] = (
-    *(NodePool, NodeClaim, NodeOverlay),
-    *(LocalNodeClass, KwokNodeClass, AWSNodeClass, LibvirtNodeClass),
-    *(MetalNodeClass, BareMetalHost),
-)
+ALWAYS: Final[tuple[type[CustomResource], ...]] = (NodePool, NodeClaim, NodeOverlay)
+"""What every cluster has."""
+
+INVENTORIES: Final[Mapping[str, type[CustomResource]]] = {"metal": BareMetalHost}
+"""Provider → the kind that lists its machines, where users write that list."""
+
+KINDS: Final[tuple[type[CustomResource], ...]] = (*ALWAYS, *NODE_CLASSES.values(), *INVENTORIES.values())
 """All kinds of custom resources of this project, in the order in which they are installed."""
 
 OTHERS: Final[tuple[type[CustomResource], ...]] = (CapacityBuffer,)
 """Kinds of others that this project reads; their definitions are installed only where they are missing."""
 
 
-def crds() -> list[dict[str, Any]]:
-    """One ``apiextensions.k8s.io/v1`` CustomResourceDefinition a kind; always the same, ready to be applied."""
-    return [crd(kind) for kind in (*KINDS, *plugins.node_classes().values())]
+def crds(providers: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """One ``apiextensions.k8s.io/v1`` CustomResourceDefinition a kind; always the same, ready to be applied.
+
+    :param providers: whose kinds are wanted, None for all: each kind costs the API server about a megabyte
+    """
+    ours = {**NODE_CLASSES, **plugins.node_classes()}
+    wanted = ours if providers is None else [each for each in ours if each in providers]
+    kinds = (*ALWAYS, *(ours[each] for each in wanted), *(INVENTORIES[each] for each in wanted if each in INVENTORIES))
+    return [crd(kind) for kind in kinds]
 
 
 def other_crds() -> list[dict[str, Any]]:

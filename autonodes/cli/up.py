@@ -162,7 +162,8 @@ class _Run:
         add_ons = compose.add_ons(self._record, self._components)
         images = asyncio.create_task(asyncio.to_thread(self._make_images)) if add_ons else None
         with self._steps.step("custom resources") as step:
-            count = await applier.install_crds(crds()) + await applier.install_missing_crds(other_crds())
+            count = await applier.install_crds(crds(self._record.settings.providers))
+            count += await applier.install_missing_crds(other_crds())
             await applier.apply(compose.control_plane_rights())
             step.said = f"{count} kinds"
         if images is not None:

@@ -119,3 +119,13 @@ def test_the_module_prints_them_without_yaml_references() -> None:
     printed = subprocess.run([sys.executable, "-m", "autonodes.api.crds"], capture_output=True, text=True, check=True)
     assert list(yaml.safe_load_all(printed.stdout)) == crds()
     assert "&id" not in printed.stdout
+
+
+def test_a_cluster_is_given_the_kinds_of_its_providers_only() -> None:
+    shared = {"nodepools", "nodeclaims", "nodeoverlays"}
+    assert _plurals([]) == shared
+    assert _plurals(["local", "metal"]) == {*shared, "localnodeclasses", "metalnodeclasses", "baremetalhosts"}
+
+
+def _plurals(providers: list[str]) -> set[str]:
+    return {each["spec"]["names"]["plural"] for each in crds(providers)}
