@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from autonodes.api.crds import crds
 from autonodes.components import locate
 from syncer.controlplane import apiserver, controllermanager, kine, rbac, scheduler, temporary
 from syncer.controlplane.settings import ControlPlane
@@ -59,6 +60,12 @@ class RunningControlPlane:
         if done.returncode:
             raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
+
+    def install_kinds(self) -> None:
+        """Our custom resources, and wait until they are served."""
+        kinds = {"apiVersion": "v1", "kind": "List", "items": crds()}
+        self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(kinds))
+        self.until_kinds_are_served()
 
     def until_kinds_are_served(self, *, seconds: float = 60.0) -> None:
         """Wait until all custom resources are; ``kubectl wait`` fails on one that has no conditions yet."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 import time
 from collections import Counter
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autonodes.api.crds import crds
 from autonodes.core.ledger import flaws
 from autonodes.kube.client import KubeClient
 from autonodes.kube.ledger import Ledger
@@ -27,9 +25,7 @@ _CYCLE = ["registered", "wiped", "tenant", "released", "wiped"]
 def rows(hosts: int, *, delay: int) -> Iterator[Mapping[str, Any]]:
     """:param delay: most seconds that a host takes to obey a power command"""
     with tempfile.TemporaryDirectory() as scratch, control_plane(Path(scratch)) as plane:
-        kinds = {"apiVersion": "v1", "kind": "List", "items": crds()}
-        plane.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(kinds))
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        plane.install_kinds()
         with emulator(Path(scratch), hosts, delay=delay) as emulated:
             yield asyncio.run(_cycle(plane, emulated, Path(scratch)))
 

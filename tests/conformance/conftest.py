@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from autonodes.api.crds import crds
 from controlplane import RunningControlPlane, control_plane
 from ec2market import built_in_market
 from ec2moto import Moto, moto_server
@@ -20,9 +18,7 @@ HOSTS = 6
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPlane]:
     with control_plane(tmp_path_factory.mktemp("conformance")) as running:
-        kinds = {"apiVersion": "v1", "kind": "List", "items": crds()}
-        running.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(kinds))
-        running.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        running.install_kinds()
         yield running
 
 

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from autonodes.conformance import DriftCase, Fault, Rig
+from autonodes.conformance import DriftCase, Fault
 from autonodes.kube.client import KubeClient
 from autonodes.kube.resources import CONFIGMAPS, NODES
 from autonodes.provider import Bootstrap, Machine, NodeSettings, ProviderContext
 from autonodes.verify.faultproxy import FaultProxy
+from conformance.behind_proxy import RigBehindProxy
 from controlplane import RunningControlPlane
 from providers.kwok import KwokProvider
 from providers.kwok.records import LABEL, NAMESPACE
@@ -30,7 +31,7 @@ class NobodyJoins:
         raise AssertionError(f"asked to boot {settings.provider_id}")
 
 
-class KwokRig(Rig):
+class KwokRig(RigBehindProxy):
     without: ClassVar = {
         Fault.NOTICE: "nobody takes simulated machines away",
         Fault.BOOT_DATA: "a simulated machine does not boot",
@@ -38,19 +39,13 @@ class KwokRig(Rig):
 
     def __init__(self, proxy: FaultProxy, kube: KubeClient, directory: Path) -> None:
         """:param kube: past the proxy"""
-        self._proxy, self._kube, self._directory = proxy, kube, directory
+        super().__init__(proxy)
+        self._kube, self._directory = kube, directory
         self.cluster = f"c-{uuid.uuid4().hex[:8]}"
         self._sold_out: list[dict[str, str]] = []
-        self._pauses: list[float] = []
-        self._clients: list[KubeClient] = []
         self._provider = self._new(self.cluster)
 
     def _new(self, cluster: str) -> KwokProvider:
-        async def pause(seconds: float) -> None:
-            self._pauses.append(seconds)
-
-        client = self._proxy.client(sleep=pause)
-        self._clients.append(client)
         return KwokProvider(
             ProviderContext(
                 cluster=cluster,
@@ -58,13 +53,9 @@ class KwokRig(Rig):
                 component_dirs=(),
                 images=(),
                 uplink="100.64.0.0/30",
-                kube=client,
+                kube=self._client(),
             )
         )
-
-    async def close(self) -> None:
-        for client in self._clients:
-            await client.close()
 
     @property
     def provider(self) -> KwokProvider:
@@ -124,26 +115,6 @@ class KwokRig(Rig):
 
     def bootstrap(self, node_name: str) -> Bootstrap:
         return NobodyJoins(node_name)
-
-    async def lose_answer(self) -> None:
-        self._proxy.lost_creations = 1
-
-    async def throttle(self, requests: int) -> None:
-        self._pauses.clear()
-        self._proxy.stop_refusing()
-        self._proxy.refuse_next(429, times=requests)
-
-    def pauses(self) -> Sequence[float]:
-        return self._pauses
-
-    @contextlib.asynccontextmanager
-    async def outage(self) -> AsyncIterator[None]:
-        self._proxy.refuse_next(503, times=1000)
-        yield
-        self._proxy.stop_refusing()
-
-    async def break_list(self) -> None:
-        self._proxy.cut_next_list = True
 
 
 @contextlib.asynccontextmanager

@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from autonodes.conformance import DriftCase, Fault, Rig
+from autonodes.conformance import DriftCase, Fault
 from autonodes.kube.client import KubeClient
 from autonodes.kube.resources import BAREMETALHOSTS, SECRETS, node_class
 from autonodes.provider import Machine, ProviderContext
 from autonodes.verify.faultproxy import FaultProxy
+from conformance.behind_proxy import RigBehindProxy
 from conformance.conftest import HOSTS
 from controlplane import RunningControlPlane
 from providers.metal import MetalProvider
@@ -28,25 +29,19 @@ from redfish import PASSWORD, Emulator, Hall
 _WITHIN = 60.0
 
 
-class MetalRig(Rig):
+class MetalRig(RigBehindProxy):
     without: ClassVar = {Fault.NOTICE: "nobody takes hosts of one's own away"}
     many = 4
     secrets = (PASSWORD,)
 
     def __init__(self, proxy: FaultProxy, kube: KubeClient, hall: Hall, directory: Path) -> None:
         """:param kube: past the proxy"""
-        self._proxy, self._kube, self._hall, self._directory = proxy, kube, hall, directory
+        super().__init__(proxy)
+        self._kube, self._hall, self._directory = kube, hall, directory
         self.cluster = f"c-{uuid.uuid4().hex[:8]}"
-        self._clients: list[KubeClient] = []
         self._providers: list[MetalProvider] = []
-        self._pauses: list[float] = []
 
     async def _new(self, cluster: str) -> MetalProvider:
-        async def pause(seconds: float) -> None:
-            self._pauses.append(seconds)
-
-        client = self._proxy.client(sleep=pause)
-        self._clients.append(client)
         provider = MetalProvider(
             ProviderContext(
                 cluster=cluster,
@@ -54,7 +49,7 @@ class MetalRig(Rig):
                 component_dirs=(),
                 images=(),
                 uplink="",
-                kube=client,
+                kube=self._client(),
                 options={"cleaning-image": self._hall.image, "media-address": "127.0.0.1:0"},
             )
         )
@@ -82,8 +77,7 @@ class MetalRig(Rig):
     async def close(self) -> None:
         for provider in self._providers:
             await provider.close()
-        for client in self._clients:
-            await client.close()
+        await super().close()
         await Allocations(self._kube).change(lambda table: table.clear())
 
     @property
@@ -159,25 +153,8 @@ class MetalRig(Rig):
 
         await Allocations(self._kube).change(take)
 
-    async def lose_answer(self) -> None:
-        self._proxy.lost_creations = 1
-
-    async def throttle(self, requests: int) -> None:
-        self._pauses.clear()
-        self._proxy.stop_refusing()
-        self._proxy.refuse_next(429, times=requests)
-
     def pauses(self) -> Sequence[float]:
-        return tuple(self._pauses[:3])
-
-    @contextlib.asynccontextmanager
-    async def outage(self) -> AsyncIterator[None]:
-        self._proxy.refuse_next(503, times=10_000)
-        yield
-        self._proxy.stop_refusing()
-
-    async def break_list(self) -> None:
-        self._proxy.cut_next_list = True
+        return super().pauses()[:3]
 
 
 @contextlib.asynccontextmanager

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from autonodes.api.crds import crds
 from autonodes.kube.client import KubeClient
-from autonodes.kube.resources import CRDS, NAMESPACES, SERVICEACCOUNTS
+from autonodes.kube.resources import NAMESPACES, SERVICEACCOUNTS
 from controllers.stage import Stage
 from controlplane import RunningControlPlane, control_plane
 
@@ -19,20 +17,8 @@ from controlplane import RunningControlPlane, control_plane
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPlane]:
     with control_plane(tmp_path_factory.mktemp("plane"), with_scheduler=True) as running:
-        install_kinds(running)
+        running.install_kinds()
         yield running
-
-
-def install_kinds(running: RunningControlPlane) -> None:
-    """Our own, and wait until they are served."""
-    asyncio.run(_install(running))
-    running.until_kinds_are_served()
-
-
-async def _install(running: RunningControlPlane) -> None:
-    async with KubeClient.from_kubeconfig(running.kubeconfig) as client:
-        for crd in crds():
-            await client.apply(CRDS, crd, field_manager="test")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from autonodes.kube.resources import PODGROUPS, PODS
-from controllers.conftest import install_kinds
 from controllers.stage import Stage
 from controllers.test_program import until_running
 from controlplane import RunningControlPlane, control_plane
@@ -25,7 +24,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPl
         "kube-scheduler": (GATES,),
     }
     with control_plane(tmp_path_factory.mktemp("gangs"), with_scheduler=True, flags=flags) as running:
-        install_kinds(running)
+        running.install_kinds()
         yield running
 
 

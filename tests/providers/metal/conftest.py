@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from autonodes.api.crds import crds
 from autonodes.kube.client import KubeClient
 from autonodes.kube.resources import BAREMETALHOSTS, node_class
 from controlplane import RunningControlPlane, control_plane
@@ -22,9 +20,7 @@ HOSTS = 4
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPlane]:
     with control_plane(tmp_path_factory.mktemp("metal")) as running:
-        kinds = {"apiVersion": "v1", "kind": "List", "items": crds()}
-        running.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(kinds))
-        running.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        running.install_kinds()
         yield running
 
 
