@@ -141,7 +141,7 @@ class Invariants:
             return
         record = self._cloud.record(provider_id)
         claim, node = self._view.claim_of(record["claim_uid"]), self._view.nodes.get(record["node_name"])
-        if node is None or node["spec"].get("providerID") != provider_id:
+        if node is None or node["spec"].get("providerID") != provider_id or self._seems_gone(node, claim):
             return
         deadline = None if claim is None else termination_deadline(claim)
         if deadline is not None and self._is_past(who, deadline):
