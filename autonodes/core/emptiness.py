@@ -18,7 +18,7 @@ from autonodes.core.budgets import EMPTY, allowances
 from autonodes.core.disruptability import protected, protected_pod, stuck
 from autonodes.core.durations import format_duration
 from autonodes.core.labels import DO_NOT_DISRUPT
-from autonodes.core.model import Claim, Node, NodePool, Pod, Snapshot
+from autonodes.core.model import Claim, Node, NodePool, Pod, PodUID, Snapshot
 from autonodes.core.planner import place
 from autonodes.core.shapes import is_expendable
 from autonodes.core.targets import is_initialized, pair
@@ -154,15 +154,25 @@ def holds(pod: Pod, now: float) -> bool:
     return not stuck(pod, now)
 
 
+def as_waiting(pod: Pod, nominations: Mapping[PodUID, str]) -> Pod:
+    """A pod without a node as one to be planned, also before kube-scheduler has looked at it.
+
+    What it was promised last counts. It shows that a moment later, and what it shows until then is a promise that was
+    dropped, or kube-scheduler's own choice of which no plan knows yet.
+    """
+    promise = nominations.get(pod.uid, pod.nominated_node)
+    return replace(pod, unschedulable=True, nominated_node=pod.nominated_node if promise == pod.nominated_node else "")
+
+
 def _wanted(snapshot: Snapshot) -> Iterable[str]:
-    """Names of the nodes where pods that wait would go, also those that kube-scheduler hasn't looked at yet."""
-    waiting = tuple(
-        replace(pod, unschedulable=True) if not pod.node_name and not is_expendable(pod) else pod
-        for pod in snapshot.pods
-        if pod.node_name or not is_expendable(pod)
+    """Names of the nodes where pods that wait would go; of those that changed their mind, all of them."""
+    waiting = [pod for pod in snapshot.pods if not pod.node_name and not is_expendable(pod)]
+    seen = (
+        *(as_waiting(pod, snapshot.nominations) for pod in waiting),
+        *(pod for pod in snapshot.pods if pod.node_name),
     )
-    placements = place(replace(snapshot, pods=waiting))
-    nominated = (pod.nominated_node for pod in waiting if pod.nominated_node and pod.uid not in placements)
+    placements = place(replace(snapshot, pods=seen))
+    nominated = (pod.nominated_node for pod in waiting if pod.nominated_node not in ("", placements.get(pod.uid)))
     return (*placements.values(), *nominated)
 
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
 
-from autonodes.core.emptiness import holds
+from autonodes.core.emptiness import as_waiting, holds
 from autonodes.core.gangs import group_of
 from autonodes.core.labels import DISRUPTED_TAINT
 from autonodes.core.model import Node, Plan, Pod, PodUID, Snapshot
@@ -29,9 +29,9 @@ class Simulation:
     def __init__(self, snapshot: Snapshot) -> None:
         self._claims = pair(snapshot)
         leaving = {node.name for node in snapshot.nodes if self._is_leaving(node)}
-        pods = tuple(_seen(pod, leaving, snapshot.now) for pod in snapshot.pods)
+        pods = tuple(_seen(pod, leaving, snapshot) for pod in snapshot.pods)
         outlook = plan(replace(snapshot, pods=pods))
-        nominated = {pod.nominated_node for pod in pods if pod.nominated_node and not pod.node_name}
+        nominated = {pod.nominated_node for pod in snapshot.pods if pod.nominated_node and not pod.node_name}
         self.promised = frozenset((*outlook.placements.values(), *nominated))
         settled = tuple(pod for pod in pods if pod.node_name or pod.uid in outlook.placements)
         self._snapshot = replace(snapshot, pods=settled, nominations=outlook.placements)
@@ -81,10 +81,10 @@ def moves(pod: Pod, now: float) -> bool:
     return pod.deleted_at is None and holds(pod, now)
 
 
-def _seen(pod: Pod, leaving: Collection[str], now: float) -> Pod:
-    if pod.node_name in leaving and moves(pod, now):
+def _seen(pod: Pod, leaving: Collection[str], snapshot: Snapshot) -> Pod:
+    if pod.node_name in leaving and moves(pod, snapshot.now):
         return moved(pod)
-    return pod if pod.node_name or is_expendable(pod) else replace(pod, unschedulable=True)
+    return pod if pod.node_name or is_expendable(pod) else as_waiting(pod, snapshot.nominations)
 
 
 def moved(pod: Pod) -> Pod:

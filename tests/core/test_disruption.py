@@ -6,7 +6,7 @@ from typing import Any
 
 from autonodes.core.disruption import Circumstances, Command, Decision, Policy, decide
 from autonodes.core.labels import CAPACITY_TYPE, DO_NOT_DISRUPT, INSTANCE_TYPE
-from autonodes.core.model import Budget, Claim, InstanceType, Node, NodePool, Pod, Snapshot
+from autonodes.core.model import Budget, Claim, InstanceType, Node, NodePool, Pod, PodUID, Snapshot
 from core.parts import machine, node, pod, pool, ready_node, requirements, running, snapshot
 
 SMALL, LARGE = machine("small", cpu=2, price=0.1), machine("large", cpu=8, memory="16Gi", price=0.4)
@@ -182,6 +182,13 @@ def test_a_node_that_pods_were_promised_is_left_alone() -> None:
     pods = (running("a", "n1", cpu=1), pod("waits", cpu=1))
     found = decided(cluster(owned("n1"), pods=pods), "n1")
     assert (found.commands, found.blocked) == ((), {"n1": "pending pods will go there"})
+
+
+def test_no_pod_takes_the_place_that_another_was_promised_though_that_one_still_shows_the_place_before() -> None:
+    pods = (running("a", "n1", cpu=1), running("first", "n2", cpu=2), pod("waits", cpu=2, nominated_node="n2"))
+    of = replace(cluster(owned("n1"), owned("n2"), owned("n3"), pods=pods), nominations={PodUID("waits"): "n3"})
+    found = decided(of, "n1")
+    assert shown(found.commands) == [("Drifted", ("n1",), ["small"])]
 
 
 def test_what_is_under_way_is_not_decided_again() -> None:

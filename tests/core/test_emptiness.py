@@ -63,6 +63,22 @@ def test_a_node_where_a_pending_pod_will_go_is_kept() -> None:
     assert verdict(pod("cheap", cpu=1, annotations={EXPENDABLE: "true"})).removable
 
 
+def test_the_newest_promise_keeps_its_node_though_the_pod_still_shows_the_one_before() -> None:
+    pairs = [ready_node("full"), ready_node("promised")]
+    pods = [running("first", "full", cpu=2), pod("waits", cpu=2, nominated_node="full")]
+    found = empty_nodes(
+        snapshot(
+            pods,
+            pools=[PATIENT],
+            nodes=[present for present, _ in pairs],
+            claims=[behind for _, behind in pairs],
+            nominations={"waits": "promised"},
+        ),
+        {},
+    )
+    assert [each.code for each in found] == ["InUse", "Wanted"]
+
+
 def test_time_must_pass_since_the_last_pod_event_or_the_creation() -> None:
     early = verdict(last_event=980.0)
     assert (early.code, early.not_before) == ("TooSoon", 1010.0)
