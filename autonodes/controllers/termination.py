@@ -3,7 +3,9 @@
 All of it happens between the request to delete the claim and the removal of its finalizer, and each part is looked up
 anew on every pass, so that a successor of a killed process goes on wherever this one was. The finalizer goes only when
 the provider has said that the machine does not exist. A claim whose status names no machine is not believed: the
-provider's list decides, for the purchase may have been made and its record lost.
+provider's list decides, for the purchase may have been made and its record lost. Nor are its conditions: they tell
+people how far it is, and anybody may have written them. A process goes by what it has seen itself, so a successor looks
+once more whether the node is drained; one that is takes no time.
 
 A drain counts as done by two witnesses, the cache of pods and a list from the API server, and not before
 ``drain_settle`` seconds have passed since the node was tainted: the scheduler may have bound a pod just before it saw
@@ -16,13 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from autonodes.api.conditions import ConditionStatus
 from autonodes.api.nodeclaim import DRAINED, INSTANCE_TERMINATING, VOLUMES_DETACHED, NodeClaim
 from autonodes.api.objects import seconds
 from autonodes.controllers.claims import Claims, Mark, deleted_at, shown
-from autonodes.controllers.draining import Drain, holds_drain
+from autonodes.controllers.draining import Drain, DrainStatus, holds_drain
 from autonodes.controllers.freeze import Freeze
 from autonodes.controllers.joining import Joiner
 from autonodes.controllers.nodes import Nodes
@@ -49,7 +53,19 @@ _LAST_RETRY: Final = 30.0
 _OURS: Final = frozenset({labels.TERMINATION_FINALIZER, "foregroundDeletion", "orphan"})
 """Finalizers that go by themselves: the controller's own, and the garbage collector's."""
 
+_TOO_EARLY: Final = "SetTooEarly"
+"""Of a condition that says what is not the case yet: not this controller has set it."""
+
 _GRACE_OVER: Final = "TerminationGracePeriodElapsed"
+
+
+@dataclass(slots=True)
+class _End:
+    """What this process has seen of a claim's end."""
+
+    drain: Drain
+    is_drained: bool = False
+    is_detached: bool = False
 
 
 class Termination:
@@ -74,13 +90,13 @@ class Termination:
 
     async def run(self, name: str, uid: str) -> None:
         """Return when nothing is left but the claim and its finalizer, or not even these."""
-        drain = Drain(self._nodes.client, self._volumes, self._events, self._clock, self._settings)
+        end = _End(Drain(self._nodes.client, self._volumes, self._events, self._clock, self._settings))
         backoff = Backoff(_FIRST_RETRY, _LAST_RETRY)
         self._wakeups.register(name)
         while True:
             try:
                 async with self._gate:
-                    pause = await self._look(name, uid, drain)
+                    pause = await self._look(name, uid, end)
                 backoff.reset()
             except ConflictError:
                 pause = 0.1  # somebody wrote in between: look again
@@ -95,7 +111,7 @@ class Termination:
                 return
             await self._wakeups.wait(name, pause)
 
-    async def _look(self, name: str, uid: str, drain: Drain) -> float | None:
+    async def _look(self, name: str, uid: str, end: _End) -> float | None:
         """One look.
 
         :return: seconds to the next one at the latest, None when nothing is left
@@ -107,9 +123,8 @@ class Termination:
         provider = self._providers.of(claim.spec.node_class_ref.to_model())
         machines = await self._machines(claim, provider)
         node = self._nodes.of(claim, machines)
-        is_past_draining = claim.phase is Phase.INSTANCE_TERMINATING
-        if node is not None and not is_past_draining and not await self._is_dead(node, machines, provider):
-            claim, pause = await self._vacate(claim, node, drain)
+        if node is not None and not await self._is_dead(node, machines, provider):
+            claim, pause = await self._vacate(claim, node, end)
             if pause is not None:
                 return pause
         if not await self._delete_machines(claim, machines, provider):
@@ -148,7 +163,7 @@ class Termination:
             return False
         return True
 
-    async def _vacate(self, claim: NodeClaim, node: Node, drain: Drain) -> tuple[NodeClaim, float | None]:
+    async def _vacate(self, claim: NodeClaim, node: Node, end: _End) -> tuple[NodeClaim, float | None]:
         """Drain the node and wait for its volumes.
 
         :return: the claim, and seconds to the next look; None when the machine may go
@@ -156,31 +171,49 @@ class Termination:
         deadline = termination_deadline(claim)
         if deadline is not None:
             claim = await self._claims.annotate(claim, annotations={labels.TERMINATION_TIMESTAMP: shown(deadline)})
-        if not claim.condition(DRAINED):
-            claim, pause = await self._drain(claim, node, drain, deadline)
+        if not end.is_drained:
+            claim, pause = await self._drain(claim, node, end.drain, deadline)
             if pause is not None:
                 return claim, pause
-        return await self._detach(claim, node, deadline)
+            end.is_drained = True
+        if not end.is_detached:
+            claim, pause = await self._detach(claim, node, deadline)
+            if pause is not None:
+                return claim, pause
+            end.is_detached = True
+        return claim, None
 
     async def _drain(
         self, claim: NodeClaim, node: Node, drain: Drain, deadline: float | None
     ) -> tuple[NodeClaim, float | None]:
         self._freeze.check()
         await self._nodes.cordon(node)
-        claim = await self._claims.mark(claim, Mark(DRAINED, "Unknown", "Draining", "Draining"))
+        if not claim.condition(DRAINED):
+            claim = await self._show(claim, Mark(DRAINED, "Unknown", "Draining", "Draining"))
         status = await drain.step(self._nodes.pods(node.name), deadline)
         if not status.done:
             if status.protected:
                 self._nodes.report(node, "FailedDraining", f"Failed to drain node, {status}", type="Warning")
-            return claim, status.next_look
+            return await self._contradict(claim, status), status.next_look
         if drain.settling:
             return claim, drain.settling
         if not await self._holding(node):
-            return await self._claims.mark(claim, Mark(DRAINED)), None
+            return await self._show(claim, Mark(DRAINED)), None
         if not self._is_past(deadline):
             return claim, self._settings.termination_poll
         over = Mark(DRAINED, "True", _GRACE_OVER, "the node's terminationGracePeriod is over, and pods are left on it")
-        return await self._claims.mark(claim, over), None
+        return await self._show(claim, over), None
+
+    async def _show(self, claim: NodeClaim, mark: Mark) -> NodeClaim:
+        """Set a condition, unless a later one is there already."""
+        return claim if claim.phase is Phase.INSTANCE_TERMINATING else await self._claims.mark(claim, mark)
+
+    async def _contradict(self, claim: NodeClaim, status: DrainStatus) -> NodeClaim:
+        """Say of conditions that somebody set too early that they don't count: they are never taken back."""
+        early = [each for each in (DRAINED, INSTANCE_TERMINATING) if claim.condition(each)]
+        return await self._claims.mark(
+            claim, *(Mark(each, "True", _TOO_EARLY, f"not so, and it does not count: {status}") for each in early)
+        )
 
     async def _holding(self, node: Node) -> bool:
         """Whether the API server knows a pod that still has to leave."""
@@ -188,20 +221,19 @@ class Termination:
         return any(holds_drain(pod, now) for pod in await self._nodes.pods_now(node.name))
 
     async def _detach(self, claim: NodeClaim, node: Node, deadline: float | None) -> tuple[NodeClaim, float | None]:
-        if claim.condition(VOLUMES_DETACHED):
-            return claim, None
         now = self._clock.now()
         staying = {pod.key for pod in self._nodes.pods(node.name) if not holds_drain(pod, now)}
         attached = await self._volumes.attached(node.name, staying=staying)
         if not attached:
-            return await self._claims.mark(claim, Mark(VOLUMES_DETACHED)), None
+            return await self._show(claim, Mark(VOLUMES_DETACHED)), None
         if self._is_past(deadline):
             over = Mark(VOLUMES_DETACHED, "False", _GRACE_OVER, f"attached: {', '.join(attached)}")
-            return await self._claims.mark(claim, over), None
+            return claim if claim.condition(VOLUMES_DETACHED) else await self._show(claim, over), None
         message = f"waiting for volumes to be detached: {', '.join(attached)}"
         self._nodes.report(node, "AwaitingVolumeDetachment", message)
-        waiting = Mark(VOLUMES_DETACHED, "Unknown", "AwaitingVolumeDetachment", message)
-        return await self._claims.mark(claim, waiting), self._settings.termination_poll
+        status: ConditionStatus = "True" if claim.condition(VOLUMES_DETACHED) else "Unknown"
+        waiting = Mark(VOLUMES_DETACHED, status, "AwaitingVolumeDetachment", message)
+        return await self._show(claim, waiting), self._settings.termination_poll
 
     async def _delete_machines(self, claim: NodeClaim, machines: tuple[ProviderID, ...], provider: Provider) -> bool:
         """Go on with the removal.

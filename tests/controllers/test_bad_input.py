@@ -179,6 +179,46 @@ async def _is_ready_as(stage: Stage, provider_id: str) -> bool:
     return claim.condition("Ready") and claim.status.provider_id == provider_id
 
 
+@pytest.mark.parametrize("early", [("Drained",), ("InstanceTerminating",), ("Drained", "VolumesDetached")], ids=str)
+async def test_a_claim_that_was_made_to_say_that_its_node_is_drained_is_drained_all_the_same(
+    stage: Stage, early: tuple[str, ...]
+) -> None:
+    await stage.node_class()
+    await stage.pool()
+    async with stage.controller():
+        await stage.pod("web")
+        await until_running(stage, "web")
+        spec = {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "web"}}}
+        await stage.admin.create(PDBS, {"metadata": {"name": "web"}, "spec": spec}, stage.namespace)
+        claim = await only_claim(stage)
+        await _make_it_say(stage, claim.name, early)
+        await stage.admin.delete(NODECLAIMS, claim.name)
+        await stage.until("it is contradicted", lambda: _is_contradicted(stage, claim.name, early[0]))
+        await stage.until("the pod is protected", lambda: _was_told(stage, claim.name, "FailedDraining"))
+        assert await stage.phase("web") == "Running"
+        assert len(stage.cloud.records()) == 1
+        await stage.admin.delete(PDBS, "web", stage.namespace)
+        await stage.until("nothing is left", stage.is_empty)
+
+
+async def _make_it_say(stage: Stage, name: str, conditions: tuple[str, ...]) -> None:
+    present = (await stage.admin.get(NODECLAIMS, name))["status"]["conditions"]
+    when = {"lastTransitionTime": "2020-01-01T00:00:00Z"}
+    early = [{"type": type_, "status": "True", "reason": "Hand", "message": "", **when} for type_ in conditions]
+    status = {"status": {"conditions": [*present, *early]}}
+    await stage.admin.merge_patch(NODECLAIMS, name, status, subresource="status")
+
+
+async def _is_contradicted(stage: Stage, name: str, type_: str) -> bool:
+    claim = next(each for each in await stage.claims() if each.name == name)
+    found = find_condition(claim.status.conditions, type_)
+    return found is not None and found.reason == "SetTooEarly" and f"{stage.namespace}/web" in found.message
+
+
+async def _was_told(stage: Stage, name: str, reason: str) -> bool:
+    return reason in await stage.events(name)
+
+
 async def test_labels_that_somebody_took_off_a_node_and_its_claim_cost_no_pod(stage: Stage) -> None:
     await stage.node_class()
     await stage.pool()
