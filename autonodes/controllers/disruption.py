@@ -90,8 +90,12 @@ class Disruption:
         self._state.nodeclaims.subscribe(self._something_changed)
         self._state.nodepools.subscribe(self._something_changed)
         self._state.budgets.subscribe(self._something_changed)
+        self._state.budgets.subscribe_malformed(lambda _: self._look_soon())
 
     def _something_changed(self, _: Change[Any]) -> None:
+        self._look_soon()
+
+    def _look_soon(self) -> None:
         self._decided_at = None
         self._changed.set()
 
@@ -181,7 +185,7 @@ class Disruption:
         return Circumstances(
             pod_events={name: self._pod_events.last(claim) for name, claim in claims.items()},
             drifted=frozenset(name for name, claim in claims.items() if claim.condition(DRIFTED)),
-            budgets=tuple(self._state.budgets.items.values()),
+            budgets=self._state.disruption_budgets(),
             busy=self._commands.busy(),
         )
 

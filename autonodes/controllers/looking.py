@@ -86,7 +86,7 @@ def _facts(state: ClusterState, events: PodEvents) -> Circumstances:
     return Circumstances(
         pod_events={name: events.last(claim) for name, claim in sorted(claims.items())},
         drifted=frozenset(name for name, claim in claims.items() if claim.condition(DRIFTED)),
-        budgets=tuple(state.budgets.items[key] for key in sorted(state.budgets.items)),
+        budgets=state.disruption_budgets(),
         busy=frozenset(name for each in commands for name in (*each.goes, *(new.name for new in each.replacements))),
     )
 

@@ -2,7 +2,8 @@
 
 A node may not go while it is on its way in or out, while pods that wait are promised to it, or while anything says
 that it or a pod on it must not be disrupted: the ``karpenter.sh/do-not-disrupt`` annotation, a PodDisruptionBudget that
-allows no eviction, or two budgets on one pod, which the eviction API refuses to serve.
+allows no eviction, one of its namespace that can't be read, or two budgets on one pod, which the eviction API refuses
+to serve.
 
 A claim with a ``terminationGracePeriod`` may drift in spite of its pods: its drain comes to an end. Its own annotation
 still holds it.
@@ -132,6 +133,11 @@ class Eligibility:
             if protected_pod(pod, self._now):
                 return f"pod {pod.key} has the annotation {DO_NOT_DISRUPT}"
         for pod in candidate.pods:
+            if (
+                unread := next((each for each in self._budgets.get(pod.namespace, ()) if each.fault), None)
+            ) is not None:
+                where = f"{unread.namespace}/{unread.name}"
+                return f"PodDisruptionBudget {where} can't be read and may guard pod {pod.key}: {unread.fault}"
             guards = [budget for budget in self._budgets.get(pod.namespace, ()) if budget.selects(pod)]
             if len(guards) > 1:
                 return f"pod {pod.key} has more than one PodDisruptionBudget: {', '.join(each.name for each in guards)}"

@@ -14,6 +14,7 @@ class DisruptionBudget:
     :param disruptions_allowed: pods that may be evicted now
     :param always_allows_unhealthy: pods that are not ready may be evicted in any case
         (``unhealthyPodEvictionPolicy: AlwaysAllow``, KEP-3017)
+    :param fault: why it can't be read, "" if it can: then nobody knows which pods of its namespace it guards
     """
 
     namespace: str
@@ -21,6 +22,7 @@ class DisruptionBudget:
     selector: Requirements | None
     disruptions_allowed: int = 0
     always_allows_unhealthy: bool = False
+    fault: str = ""
 
     def selects(self, pod: Pod) -> bool:
         """Whether it guards the pod."""

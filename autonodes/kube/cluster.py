@@ -95,6 +95,14 @@ class ClusterState:
         """Pods that are bound to no node, not terminal and not being deleted, in the order of their arrival."""
         return MappingProxyType(self._pending)
 
+    def disruption_budgets(self) -> tuple[DisruptionBudget, ...]:
+        """All, in the order of their names. One that can't be read says why; what it said before may be out of date."""
+        found = dict(self.budgets.items)
+        for key, why in self.budgets.malformed.items():
+            namespace, _, name = key.partition("/")
+            found[key] = DisruptionBudget(namespace=namespace, name=name, selector=None, fault=why)
+        return tuple(found[key] for key in sorted(found))
+
     async def run(self) -> None:
         """Keep all caches; until cancelled."""
         async with asyncio.TaskGroup() as group:

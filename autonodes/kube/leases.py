@@ -123,8 +123,15 @@ class LeaderElection:
             await self._clock.sleep(min(self._retry, remaining))
             if not await self._attempt(self._remaining()) and self.holder != self._identity:
                 break
-        _log.warning("%s no longer leads: the Lease is held by %r", self._identity, self.holder)
+        _log.warning("%s no longer leads: %s", self._identity, self._why_lost())
         self.lost.set()
+
+    def _why_lost(self) -> str:
+        lease = f"Lease {self._namespace}/{self._name}"
+        if self.holder != self._identity:
+            return f"{lease} is held by {self.holder!r}" if self.holder else f"{lease} was released by somebody else"
+        silent = self._clock.now() - self._renewed_at
+        return f"{lease} was not renewed for {silent:.0f} s, and may be for {self._deadline:.0f} s"
 
     async def _attempt(self, limit: float) -> bool:
         """One try to take or renew, of at most ``limit`` seconds; True when the Lease is ours after it."""

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from autonodes.api.conditions import find_condition
+from autonodes.core.errors import ConfigError
+from autonodes.core.podbudgets import DisruptionBudget
+from autonodes.kube import cluster
 from autonodes.kube.errors import InvalidError
 from autonodes.kube.resources import NODECLAIMS, NODEPOOLS, NODES, PDBS
 from controllers.stage import CLASS, Stage
@@ -103,6 +106,37 @@ async def test_a_pod_with_two_budgets_keeps_its_node_and_both_are_named(stage: S
         await stage.until("it is told", lambda: _told(stage, name, text))
         assert await stage.phase("web") == "Running"
         assert len(stage.cloud.purchases) == 1
+
+
+async def test_a_budget_that_can_not_be_read_guards_its_namespace_until_it_can(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the API server takes is read today; a later release of it may take more."""
+    readable = cluster.decode_budget
+
+    def decode(raw: bytes) -> DisruptionBudget:
+        if b'"later-release"' in raw:
+            raise ConfigError("spec.later", "x", "not known")
+        return readable(raw)
+
+    monkeypatch.setattr(cluster, "decode_budget", decode)
+    await stage.node_class()
+    await stage.pool()
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "others"}}}
+    body = {"metadata": {"name": "odd", "labels": {"from": "later-release"}}, "spec": spec}
+    await stage.admin.create(PDBS, body, stage.namespace)
+    async with stage.controller():
+        await stage.pod("web")
+        await until_running(stage, "web")
+        name = (await only_claim(stage)).name
+        await stage.pool(template={"expireAfter": "24h"})
+        text = f"PodDisruptionBudget {stage.namespace}/odd can't be read and may guard pod {stage.namespace}/web: "
+        await stage.until(
+            "it is told", lambda: _told(stage, name, f"{text}{ConfigError('spec.later', 'x', 'not known')}")
+        )
+        assert len(stage.cloud.purchases) == 1
+        await stage.admin.merge_patch(PDBS, "odd", {"metadata": {"labels": {"from": None}}}, stage.namespace)
+        await stage.until("it drifts", lambda: len(stage.cloud.purchases) == 2)
 
 
 async def _told(stage: Stage, name: str, text: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from autonodes.core.disruption import Circumstances, Command, Decision, Policy, decide
 from autonodes.core.labels import CAPACITY_TYPE, DO_NOT_DISRUPT, INSTANCE_TYPE
 from autonodes.core.model import Budget, Claim, InstanceType, Node, NodePool, Pod, PodUID, Snapshot
+from autonodes.core.podbudgets import DisruptionBudget
 from core.parts import machine, node, pod, pool, ready_node, requirements, running, snapshot
 
 SMALL, LARGE = machine("small", cpu=2, price=0.1), machine("large", cpu=8, memory="16Gi", price=0.4)
@@ -130,6 +131,7 @@ class Guard:
     name: str = "guard"
     namespace: str = "default"
     allows: bool = False
+    fault: str = ""
 
     def selects(self, pod: Pod) -> bool:
         return pod.name == "a"
@@ -148,6 +150,20 @@ def test_what_protects_a_pod_is_named_and_a_grace_period_overrules_it_for_drift(
     hard = cluster((present, replace(behind, termination_grace_period=60.0)), pods=one.pods)
     assert shown(decided(hard, "n1", budgets=(Guard(),)).commands) == [("Drifted", ("n1",), ["small"])]
     assert not decided(hard, budgets=(Guard(),)).commands
+
+
+def test_nobody_knows_whom_a_budget_guards_that_can_not_be_read_so_it_guards_its_namespace() -> None:
+    unread = DisruptionBudget(namespace="default", name="odd", selector=None, fault="spec.selector: what?")
+    one = cluster(owned("n1", "large"), pods=(running("a", "n1", cpu=1),))
+    for drifted in ((), ("n1",)):
+        kept = decided(one, *drifted, budgets=(unread,))
+        assert kept.commands == ()
+        assert kept.blocked == {
+            "n1": "PodDisruptionBudget default/odd can't be read and may guard pod default/a: spec.selector: what?"
+        }
+    elsewhere = replace(unread, namespace="other")
+    assert decided(one, "n1", budgets=(elsewhere,)).commands
+    assert decided(cluster(owned("n1")), budgets=(unread,)).commands, "nothing is evicted from an empty node"
 
 
 def test_what_keeps_a_drifted_node_is_told_before_what_keeps_a_badly_used_one() -> None:

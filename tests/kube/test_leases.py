@@ -123,7 +123,11 @@ def test_a_restarted_process_is_another_one() -> None:
 
 
 async def test_a_leader_that_can_not_renew_gives_up_before_anyone_takes_over(
-    proxy: FaultProxy, client: KubeClient, namespace: str, clock: VirtualClock
+    proxy: FaultProxy,
+    client: KubeClient,
+    namespace: str,
+    clock: VirtualClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with proxy.client() as through:
         first = elector(through, namespace, "a", clock)
@@ -135,6 +139,7 @@ async def test_a_leader_that_can_not_renew_gives_up_before_anyone_takes_over(
         await pass_time(clock, RENEW_DEADLINE + 1)
         assert first.lost.is_set()
         assert not first.is_leader
+        assert f"a no longer leads: Lease {namespace}/controller was not renewed for 10 s" in caplog.text
         assert not waiting.done(), "nobody else leads yet"
         await pass_time(clock, LEASE_DURATION - RENEW_DEADLINE + RETRY_PERIOD)
         await until(waiting.done)
@@ -169,7 +174,7 @@ async def test_a_suspended_process_knows_by_the_clock_that_it_leads_no_more(
 
 
 async def test_a_lease_that_somebody_else_took_is_lost_at_once(
-    client: KubeClient, namespace: str, clock: VirtualClock
+    client: KubeClient, namespace: str, clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = elector(client, namespace, "a", clock)
     await first.acquire()
@@ -177,6 +182,7 @@ async def test_a_lease_that_somebody_else_took_is_lost_at_once(
     await pass_time(clock, RETRY_PERIOD)
     await until(first.lost.is_set)
     assert first.holder == "thief"
+    assert f"a no longer leads: Lease {namespace}/controller is held by 'thief'" in caplog.text
     await first.release()
     assert await holder(client, namespace) == "thief"
 
