@@ -10,7 +10,9 @@ from pydantic.config import JsonDict
 from autonodes.api import columns
 from autonodes.api.columns import column
 from autonodes.api.conditions import CompleteConditions
+from autonodes.api.devices import DraDevices
 from autonodes.api.objects import CustomResource, LabelValue, Model, ObjectMeta, Quantity
+from autonodes.api.scheduling import ATOMIC
 from autonodes.core.labels import CAPACITY_ON_DEMAND, CAPACITY_SPOT
 
 GROUP: Final = "autonodes.io"
@@ -94,6 +96,8 @@ class KwokInstanceType(InstanceTypeSpec):
         default=(CAPACITY_SPOT, CAPACITY_ON_DEMAND), min_length=1, json_schema_extra=_SET
     )
     """How it can be bought; spot costs seven tenths of the price."""
+    dra_devices: Annotated[tuple[DraDevices, ...], Field(max_length=16, json_schema_extra=ATOMIC)] = ()
+    """Devices for ResourceClaims. The simulated driver of its nodes publishes them."""
 
 
 class OfferingSelector(Model):

@@ -13,6 +13,7 @@ A file is YAML or JSON, a list (or a mapping with the list under ``instanceTypes
       capacityTypes: [on-demand]
       arch: amd64
       labels: {example.com/disk: nvme}
+      draDevices: [{driver: gpu.example.com, count: 2}]  # for ResourceClaims, as in a ResourceSlice
 
 - Karpenter's for its kwok provider (``instance_types.json``): ``name``, ``architecture``, ``operatingSystems``,
   ``resources``, and ``offerings`` of ``Price``, ``Available`` and ``Requirements``.
@@ -28,6 +29,7 @@ from typing import Annotated, Any, Final
 import yaml
 from pydantic import Field
 
+from autonodes.api.devices import DraDevices
 from autonodes.api.objects import LabelValue, Model, Quantity
 from autonodes.api.validation import validate
 from autonodes.core import labels
@@ -35,6 +37,7 @@ from autonodes.core.errors import AutonodesError, ConfigError, InvalidDocumentEr
 from autonodes.core.model import InstanceType, Offering
 from autonodes.core.quantities import parse_resource, parse_resources
 from autonodes.core.requirements import Requirements
+from autonodes.kube.devices import declared_devices
 
 DEFAULT: Final = "ec2"
 _KWOK_OVERHEAD: Final = {"cpu": 100, "memory": 10 * 2**20}
@@ -139,6 +142,7 @@ class _Type(Model):
     arch: Name = "amd64"
     os: Name = "linux"
     labels: dict[str, LabelValue] = Field(default_factory=dict)
+    dra_devices: tuple[DraDevices, ...] = ()
 
 
 def _own(given: _Type) -> InstanceType:
@@ -157,6 +161,7 @@ def _own(given: _Type) -> InstanceType:
             for zone in given.zones
             for capacity_type in given.capacity_types
         ),
+        devices=declared_devices(given.dra_devices),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import yaml
 
 from autonodes.core.errors import AutonodesError, ConfigError
@@ -55,6 +56,16 @@ class Document:
     @property
     def namespace(self) -> str:
         return str(self.metadata.get("namespace") or "default")
+
+    @property
+    def group(self) -> str | None:
+        """Its API group, "" for the core group; None where no apiVersion is given."""
+        version = self.body.get("apiVersion")
+        return None if version is None else "".join(str(version).rpartition("/")[:1])
+
+    def stored(self) -> bytes:
+        """As an API server would send it, that is with its namespace."""
+        return msgspec.json.encode({**self.body, "metadata": {**self.metadata, "namespace": self.namespace}})
 
 
 def files(paths: Sequence[str]) -> Iterator[File]:

@@ -10,6 +10,7 @@ from autonodes.cli.documents import Document, File, documents, files
 from autonodes.cli.traces import is_trace, read_trace
 from autonodes.cli.workloads import Workloads, expand
 from autonodes.core.devices import DeviceState
+from autonodes.core.displacement import with_displaced
 from autonodes.core.errors import AutonodesError, ConfigError, InvalidDocumentError
 from autonodes.core.labels import CAPACITY_ON_DEMAND, CAPACITY_TYPE
 from autonodes.core.model import InstanceType, NodePool, Pod, PodUID, Snapshot
@@ -17,6 +18,7 @@ from autonodes.core.overlays import contradictions, overlaid
 from autonodes.core.recording import KIND, Recording, decode
 from autonodes.core.requirements import Requirements
 from autonodes.core.sharing import shared
+from autonodes.core.volumes import with_volumes
 
 DEFAULT_POOL = "default"
 
@@ -26,12 +28,14 @@ class Inputs:
     """:param workloads: pod → the name of what it was made from
     :param faults: what was left out, and why
     :param passed_over: kinds that planning has no use for
+    :param notes: what was taken to be so although nothing says it
     """
 
     snapshot: Snapshot
     workloads: Mapping[PodUID, str]
     faults: list[AutonodesError] = field(default_factory=list)
     passed_over: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def read(paths: Sequence[str], catalogue: Catalogue | None, fallback: Catalogue) -> Inputs:
@@ -66,6 +70,7 @@ def read(paths: Sequence[str], catalogue: Catalogue | None, fallback: Catalogue)
         workloads={**names, **read_in.workloads, **workloads},
         faults=[*faults, *read_in.faults],
         passed_over=sorted(read_in.passed_over),
+        notes=read_in.notes,
     )
 
 
@@ -94,21 +99,29 @@ def _merged(base: Snapshot, found: Workloads, catalogue: Catalogue | None, fallb
         except ConfigError as error:
             found.faults.append(InvalidDocumentError(f"NodePool/{pool.name}", [error]))
     pools = tuple(pool for pool in pools if pool.name in sold)
-    return replace(
+    merged = replace(
         base,
-        pods=(*base.pods, *found.pods),
+        pods=(*map(_settled, base.pods), *found.pods),
         nodes=(*base.nodes, *found.nodes),
+        claims=(*base.claims, *found.claims),
         daemonsets=(*base.daemonsets, *found.daemonsets),
         pools=pools,
         instance_types=_corrected(pools, sold, found),
         groups=(*base.groups, *found.groups),
         devices=DeviceState(
-            classes=(*base.devices.classes, *found.device_classes),
-            claims=(*base.devices.claims, *found.device_claims),
-            slices=(*base.devices.slices, *found.device_slices),
+            classes=(*base.devices.classes, *found.devices.classes),
+            claims=(*base.devices.claims, *found.devices.claims),
+            slices=(*base.devices.slices, *found.devices.slices),
         ),
         namespaces={**base.namespaces, **found.namespaces},
+        static_pools=(*base.static_pools, *found.static_pools),
     )
+    return with_volumes(with_displaced(merged), found.storage)
+
+
+def _settled(pod: Pod) -> Pod:
+    """A recorded pod, whose volumes are in its terms and requests already."""
+    return pod if pod.node_name else replace(pod, volumes=())
 
 
 def _corrected(

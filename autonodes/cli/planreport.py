@@ -56,6 +56,8 @@ class Report:
     :param existing: name of a node that is there, or of a claim in flight → pods that will go there
     :param unplaced: reasons and the pods that they keep from having a node
     :param faults: what was left out
+    :param passed_over: kinds that planning has no use for
+    :param notes: what was taken to be so although nothing says it
     """
 
     catalogue: str
@@ -66,6 +68,7 @@ class Report:
     faults: Sequence[AutonodesError]
     passed_over: Sequence[str]
     pods: int
+    notes: Sequence[str] = ()
 
     @property
     def cost(self) -> float:
@@ -103,6 +106,8 @@ class Report:
                 for reasons, pods in self.unplaced
             ],
             "faults": [str(fault) for fault in self.faults],
+            "notes": list(self.notes),
+            "passedOver": list(self.passed_over),
         }
 
 
@@ -125,6 +130,7 @@ def report(inputs: Inputs, plan: Plan, proof: Proof, catalogue: str) -> Report:
         unplaced=[(reasons, [names[uid] for uid in uids]) for reasons, uids in by_reasons(plan.unplaced).items()],
         faults=inputs.faults,
         passed_over=inputs.passed_over,
+        notes=inputs.notes,
         pods=len(plan.placements) + len(plan.unplaced) + sum(len(each.pods) for each in plan.purchases),
     )
 

@@ -61,6 +61,7 @@ def show(report: Report, console: Console | None = None) -> None:
     _existing(report, console)
     _unplaced(report, console)
     _faults(report, console)
+    _notes(report, console)
     console.print(_summary(report))
 
 
@@ -154,6 +155,16 @@ def _faults(report: Report, console: Console) -> None:
     for fault in report.faults:
         console.print(Text.assemble(("! left out: ", "yellow bold"), str(fault)))
     if report.faults:
+        console.print()
+
+
+def _notes(report: Report, console: Console) -> None:
+    for note in report.notes:
+        console.print(Text.assemble(("note: ", "cyan"), note))
+    if report.passed_over:
+        kinds = ", ".join(report.passed_over)
+        console.print(Text(f"note: passed over, since no plan depends on it: {kinds}", style="dim"))
+    if report.notes or report.passed_over:
         console.print()
 
 

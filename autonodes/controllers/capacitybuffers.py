@@ -15,59 +15,25 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from autonodes.api.capacitybuffer import ACTIVE, PROVISIONING, READY_FOR_PROVISIONING, CapacityBuffer
 from autonodes.api.conditions import Verdict, set_conditions, to_json
+from autonodes.controllers.bufferpods import Resolved, UnresolvedError, reference, resolve
 from autonodes.controllers.roomseeking import RoomSeeking
 from autonodes.core.clock import Clock
-from autonodes.core.errors import ConfigError
-from autonodes.core.headroom import buffer_size, headroom
 from autonodes.core.model import Plan, Pod
-from autonodes.core.quantities import parse_resources
 from autonodes.kube.cache import Cache, Change
-from autonodes.kube.client import KubeClient, Object
-from autonodes.kube.decoding import decode_pod
+from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import NotFoundError
-from autonodes.kube.resources import (
-    CAPACITYBUFFERS,
-    DEPLOYMENTS,
-    PODTEMPLATES,
-    REPLICASETS,
-    STATEFULSETS,
-    Resource,
-)
+from autonodes.kube.resources import CAPACITYBUFFERS
 
 log = logging.getLogger(__name__)
 
 _RESYNC: Final = 30.0
 """Seconds between two looks at a buffer's template and workload."""
-
-_SCALABLE: Final[Mapping[str, Resource]] = {each.kind: each for each in (DEPLOYMENTS, STATEFULSETS, REPLICASETS)}
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a buffer refers to.
-
-    :param template: pod template, as JSON
-    :param scale: pods of the workload; None for a PodTemplate
-    """
-
-    template: Object
-    scale: int | None = None
-    status: tuple[tuple[str, Any], ...] = (("podTemplateRef", None), ("podTemplateGeneration", None))
-
-
-class _UnresolvedError(Exception):
-    """:param reason: for the condition"""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class CapacityBuffers(RoomSeeking[CapacityBuffer]):
@@ -108,8 +74,8 @@ class CapacityBuffers(RoomSeeking[CapacityBuffer]):
         found = await self._client.list(CAPACITYBUFFERS) if await self._kind.is_served() else []
         for buffer in map(CapacityBuffer.from_api, found):
             if buffer.spec.provisioning_strategy == ACTIVE:
-                with contextlib.suppress(_UnresolvedError):
-                    self._keep(f"{buffer.metadata.namespace}/{buffer.name}", _pods(buffer, await self._find(buffer)))
+                with contextlib.suppress(UnresolvedError):
+                    self._keep(f"{buffer.metadata.namespace}/{buffer.name}", (await self._find(buffer)).pods)
 
     def _buffer_changed(self, change: Change[CapacityBuffer]) -> None:
         if change.old is None or change.new is None or change.old.spec != change.new.spec:
@@ -132,18 +98,17 @@ class CapacityBuffers(RoomSeeking[CapacityBuffer]):
     async def _resolve(self, key: str, buffer: CapacityBuffer) -> None:
         try:
             found = await self._find(buffer)
-            pods = _pods(buffer, found)
-        except _UnresolvedError as error:
+        except UnresolvedError as error:
             self._keep(key, ())
             await self._show(buffer, {READY_FOR_PROVISIONING: ("False", error.reason, str(error))}, {})
             return
-        self._keep(key, pods)
+        self._keep(key, found.pods)
         verdicts: dict[str, Verdict] = {READY_FOR_PROVISIONING: ("True", "Resolved", "")}
-        if not pods:
+        if not found.pods:
             verdicts[PROVISIONING] = "False", "BufferEmpty", "there is nothing to keep room for"
         elif key in self._provisioning:
             verdicts[PROVISIONING] = self._provisioning[key]
-        await self._show(buffer, verdicts, {**dict(found.status), "replicas": len(pods)})
+        await self._show(buffer, verdicts, {**found.status, "replicas": len(found.pods)})
 
     def _keep(self, key: str, pods: tuple[Pod, ...]) -> None:
         changed = self._pods.get(key, ()) != pods
@@ -154,37 +119,16 @@ class CapacityBuffers(RoomSeeking[CapacityBuffer]):
         if changed:
             self._tell()
 
-    async def _find(self, buffer: CapacityBuffer) -> _Found:
-        """:raises _UnresolvedError: there is no such thing
+    async def _find(self, buffer: CapacityBuffer) -> Resolved:
+        """:raises UnresolvedError: there is no such thing
         :raises ApiError: it can't be known
         """
-        template, workload, namespace = (
-            buffer.spec.pod_template_ref,
-            buffer.spec.scalable_ref,
-            buffer.metadata.namespace,
-        )
-        if template is not None:
-            body = await self._get(PODTEMPLATES, template.name, namespace, "PodTemplateNotFound")
-            status = (
-                ("podTemplateRef", {"name": template.name}),
-                ("podTemplateGeneration", body["metadata"].get("generation")),
-            )
-            return _Found(body["template"], None, status)
-        if workload is None:
-            raise _UnresolvedError("ResolutionFailed", "give podTemplateRef or scalableRef")
-        resource = _SCALABLE.get(workload.kind) if workload.api_group in (None, "", "apps") else None
-        if resource is None:
-            listed = ", ".join(sorted(_SCALABLE))
-            raise _UnresolvedError("ResolutionFailed", f"scalableRef.kind {workload.kind}: known are {listed} of apps")
-        body = await self._get(resource, workload.name, namespace, "ScalableRefNotFound")
-        scale = body["spec"].get("replicas")
-        return _Found(body["spec"]["template"], 1 if scale is None else scale)
-
-    async def _get(self, resource: Resource, name: str, namespace: str | None, reason: str) -> Object:
+        needed = reference(buffer)
         try:
-            return await self._client.get(resource, name, namespace)
+            body = await self._client.get(needed.resource, needed.name, buffer.metadata.namespace)
         except NotFoundError:
-            raise _UnresolvedError(reason, f"{resource.kind} {name} does not exist in this namespace") from None
+            raise needed.missing() from None
+        return resolve(buffer, body)
 
     async def _show(self, buffer: CapacityBuffer, verdicts: Mapping[str, Verdict], status: Mapping[str, Any]) -> None:
         conditions = set_conditions(
@@ -209,24 +153,6 @@ class CapacityBuffers(RoomSeeking[CapacityBuffer]):
 
 def _decode(raw: bytes) -> CapacityBuffer:
     return CapacityBuffer.from_api(msgspec.json.decode(raw))
-
-
-def _pods(buffer: CapacityBuffer, found: _Found) -> tuple[Pod, ...]:
-    namespace, uid = buffer.metadata.namespace or "", buffer.metadata.uid
-    metadata = {**(found.template.get("metadata") or {}), "name": buffer.name, "namespace": namespace, "uid": uid}
-    try:
-        shape = decode_pod(msgspec.json.encode({"metadata": metadata, "spec": found.template["spec"]}))
-        limits = parse_resources(buffer.spec.limits, path="spec.limits", capacity=True)
-    except (ConfigError, msgspec.ValidationError) as error:
-        raise _UnresolvedError("ResolutionFailed", str(error)) from error
-    count = buffer_size(
-        shape.requests,
-        replicas=buffer.spec.replicas,
-        percentage=buffer.spec.percentage,
-        scale=found.scale,
-        limits=limits,
-    )
-    return headroom(shape, namespace, buffer.name, uid, count)
 
 
 def _verdict(fates: Mapping[str, int], wanted: int) -> Verdict:

@@ -14,7 +14,7 @@ classes are left alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -71,19 +71,12 @@ class ProvisioningRequests(RoomSeeking[Object]):
 
     def pods(self) -> tuple[Pod, ...]:
         """Those that room is wanted for, less those that exist by now."""
-        if not self._requests:
-            return ()
-        used = Counter(
-            f"{pod.namespace}/{name}"
-            for pod in self._pods.items.values()
-            if not pod.terminal and (name := pod.annotations.get(CONSUME))
-        )
-        return tuple(pod for key in sorted(self._requests) for pod in self._requests[key].pods[used[key] :])
+        listed = {key: request.pods for key, request in self._requests.items()}
+        return unmet(listed, self._pods.items.values()) if listed else ()
 
     def groups(self) -> tuple[PodGroup, ...]:
         """The pods of each request are a group of which none may be missing."""
-        sizes = Counter((pod.namespace, pod.group) for pod in self.pods())
-        return tuple(PodGroup(namespace=space, name=name, min_count=size) for (space, name), size in sizes.items())
+        return groups_of(self.pods())
 
     def planned(self, plan: Plan, nodes: Mapping[str, Node]) -> None:
         """Tell the requests what a plan made of their pods."""
@@ -112,11 +105,10 @@ class ProvisioningRequests(RoomSeeking[Object]):
         :raises ApiError: it can't be known
         """
         for body in await self._client.list(PROVISIONINGREQUESTS) if await self._kind.is_served() else []:
-            conditions = _conditions(body)
-            found = await self._pods_of(body) if _is_open(body, conditions) else ()
+            found = await self._pods_of(body) if is_open(body) else ()
             if not isinstance(found, str):
                 key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
-                self._keep(key, _Request(found, is_true(conditions, _PROVISIONED)))
+                self._keep(key, _Request(found, is_true(_conditions(body), _PROVISIONED)))
 
     def _changed(self, change: Change[Object]) -> None:
         self._queue.add(change.key)
@@ -129,10 +121,10 @@ class ProvisioningRequests(RoomSeeking[Object]):
             self._queue.forget(key)
             self._forget(key)
             return
-        conditions = _conditions(body)
-        if not _is_open(body, conditions):
+        if not is_open(body):
             self._forget(key)
             return
+        conditions = _conditions(body)
         found = await self._pods_of(body)
         if isinstance(found, str):
             self._forget(key)
@@ -176,7 +168,7 @@ class ProvisioningRequests(RoomSeeking[Object]):
             name = pod_set["podTemplateRef"]["name"]
             try:
                 template = (await self._client.get(PODTEMPLATES, name, metadata["namespace"]))["template"]
-                pods += _pods(body, f"{number}", template, pod_set["count"])
+                pods += pods_of_set(body, number, template, pod_set["count"])
             except NotFoundError:
                 return f"spec.podSets[{number}].podTemplateRef.name: there is no PodTemplate {name!r}"
             except (ConfigError, msgspec.ValidationError) as error:
@@ -198,9 +190,28 @@ class ProvisioningRequests(RoomSeeking[Object]):
         )
 
 
-def _pods(body: Object, pod_set: str, template: Mapping[str, Any], count: int) -> list[Pod]:
-    """The pods of one pod set, always the same ones. Their volumes don't count: nobody makes their claims yet.
+def unmet(requests: Mapping[str, Sequence[Pod]], others: Iterable[Pod]) -> tuple[Pod, ...]:
+    """The pods of requests, less those whose place another pod takes that exists by now.
 
+    :param requests: by ``namespace/name``
+    """
+    used = Counter(
+        f"{pod.namespace}/{name}" for pod in others if not pod.terminal and (name := pod.annotations.get(CONSUME))
+    )
+    return tuple(pod for key in sorted(requests) for pod in requests[key][used[key] :])
+
+
+def groups_of(pods: Iterable[Pod]) -> tuple[PodGroup, ...]:
+    """The groups that the pods of requests are in, none of which may be missing."""
+    sizes = Counter((pod.namespace, pod.group) for pod in pods)
+    return tuple(PodGroup(namespace=space, name=name, min_count=size) for (space, name), size in sizes.items())
+
+
+def pods_of_set(body: Object, number: int, template: Mapping[str, Any], count: int) -> list[Pod]:
+    """The pods of a request's pod set, always the same ones. Their volumes don't count: nobody makes their claims yet.
+
+    :param number: the pod set's place
+    :param template: of the PodTemplate that it names
     :raises ConfigError: the template makes no sense
     :raises msgspec.ValidationError: likewise
     """
@@ -219,19 +230,19 @@ def _pods(body: Object, pod_set: str, template: Mapping[str, Any], count: int) -
         unschedulable=True,
         gated=False,
     )
-    stem = f"{request['name']}-{pod_set}"
-    uid = f"{request['uid']}/{pod_set}"
-    return [replace(one, uid=PodUID(f"{uid}/{number}"), name=f"{stem}-{number}") for number in range(count)]
+    stem = f"{request['name']}-{number}"
+    uid = f"{request['uid']}/{number}"
+    return [replace(one, uid=PodUID(f"{uid}/{each}"), name=f"{stem}-{each}") for each in range(count)]
 
 
 def _conditions(body: Object) -> tuple[Condition, ...]:
     return tuple(map(Condition.model_validate, body.get("status", {}).get("conditions") or ()))
 
 
-def _is_open(body: Object, conditions: tuple[Condition, ...]) -> bool:
-    """Whether it is one of ours, and not over."""
+def is_open(body: Object) -> bool:
+    """Whether a request is one of ours, and not over."""
     known = body["spec"]["provisioningClassName"] in (CHECK, ATOMIC)
-    return known and not any(is_true(conditions, type_) for type_ in _OVER)
+    return known and not any(is_true(_conditions(body), type_) for type_ in _OVER)
 
 
 def _key(pod: Pod) -> str:

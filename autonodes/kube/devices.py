@@ -8,11 +8,12 @@ What is not planned for is not left out silently: a claim that asks for it has a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from autonodes.api.devices import DraDevices
 from autonodes.core.devices import (
     Attribute,
     Device,
@@ -68,6 +69,16 @@ def decode_resource_slice(raw: bytes) -> ResourceSlice:
         generation=spec.pool.generation,
         devices=tuple(_device(spec, each) for each in spec.devices or ()),
     )
+
+
+def declared_devices(declared: Iterable[DraDevices]) -> tuple[Device, ...]:
+    """What the nodes of an instance type will publish, as if they had."""
+    devices: list[Device] = []
+    for each in declared:
+        spec = {"driver": each.driver, "pool": {"name": ""}, "devices": [{"name": "", **each.published()}]}
+        body = msgspec.json.encode({"metadata": {"name": ""}, "spec": spec})
+        devices += decode_resource_slice(body).devices * each.count
+    return tuple(devices)
 
 
 def _request(name: str, exactly: wire.ExactDeviceRequest) -> DeviceRequest:

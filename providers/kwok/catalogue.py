@@ -18,10 +18,12 @@ from pydantic import ValidationError
 from autonodes.api.nodeclass import KwokInstanceType, KwokNodeClass, OfferingSelector
 from autonodes.api.validation import explain
 from autonodes.core import labels
+from autonodes.core.devices import Device
 from autonodes.core.errors import ConfigError
 from autonodes.core.model import InstanceType, Offering
 from autonodes.core.quantities import parse_resource
 from autonodes.core.requirements import Requirement, Requirements
+from autonodes.kube.devices import declared_devices
 from autonodes.provider import NodeClassNotReadyError
 
 REGION: Final = "test-region"
@@ -64,6 +66,7 @@ class _Size:
     price: float
     capacity_types: Sequence[str]
     overhead: Mapping[str, int]
+    devices: tuple[Device, ...] = ()
 
 
 def instance_types(node_class: Mapping[str, Any]) -> tuple[InstanceType, ...]:
@@ -115,6 +118,7 @@ def _own(item: KwokInstanceType, index: int) -> _Size:
         price=item.price,
         capacity_types=item.capacity_types,
         overhead={},
+        devices=declared_devices(item.dra_devices),
     )
 
 
@@ -159,6 +163,7 @@ def _instance_type(size: _Size, places: Iterable[str], sold_out: Sequence[Offeri
             for zone in places
             for capacity_type in size.capacity_types
         ),
+        devices=size.devices,
     )
 
 

@@ -31,7 +31,8 @@ CATALOG = """
 def workload(kind: str, name: str, cpu: str = "1", **spec: Any) -> dict[str, Any]:
     container = {"name": "main", "image": "x", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}
     template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
-    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": {"template": template, **spec}}
+    version = "batch/v1" if kind == "Job" else "apps/v1"
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": {"template": template, **spec}}
 
 
 def bare(name: str, cpu: Any = 1, **spec: Any) -> dict[str, Any]:
@@ -192,7 +193,19 @@ def test_a_type_without_a_price_is_not_bought(tmp_path: Path, catalog: Path) -> 
         (bare("bad", priorityClassName="top"), "Pod/bad: spec.priorityClassName: 'top': there is no such Priority"),
         (bare("bad", priority="high"), "Pod/bad: spec.priority: Expected int"),
         (workload("Deployment", "bad", replicas=-1), "Deployment/bad: spec.replicas: -1: write a whole number"),
-        ({"apiVersion": "apps/v1", "kind": "Job", "metadata": {"name": "bad"}}, "Job/bad: spec.template: a Job has"),
+        ({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bad"}}, "Job/bad: spec.template: a Job has"),
+        (
+            {"apiVersion": "apps/v1", "kind": "Job", "metadata": {"name": "bad"}},
+            "Job/bad: kind: 'apps/v1 Job': did you mean batch/… Job?",
+        ),
+        (
+            {"apiVersion": "apps/v1", "kind": "Deploymnt", "metadata": {"name": "bad"}},
+            "Deploymnt/bad: kind: 'apps/v1 Deploymnt': did you mean apps/… Deployment?",
+        ),
+        (
+            {**workload("Rollout", "bad"), "apiVersion": "argoproj.io/v1alpha1"},
+            "Rollout/bad: kind: 'argoproj.io/v1alpha1 Rollout': it makes pods in a way that is not known here",
+        ),
         ({"apiVersion": "v1", "kind": "Pod"}, "Pod: metadata.name: is missing"),
         ({"name": "no-object"}, "kind: a Kubernetes object has apiVersion, kind and metadata"),
         (bare("fine"), "Pod/fine: metadata.name: 'fine': was given already"),
