@@ -5,7 +5,8 @@ what was decided is decided once more on a new snapshot of the same nodes, and o
 things that change for a moment (a rollout, a job that ends) are not acted on.
 
 A decision is made when something changed that it depends on, and once a minute, for time passes, too; never while the
-cache lags behind what was written or deleted here.
+cache lags behind what was written or deleted here. In a fleet that changes all the time the next one waits `_REST`
+times as long as the last one took, a minute at most: what is under way goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from autonodes.api.nodeclaim import DRIFTED
 from autonodes.controllers.claims import Claims
@@ -28,7 +29,7 @@ from autonodes.controllers.settings import ControllerSettings
 from autonodes.controllers.snapshots import Snapshots
 from autonodes.controllers.waiting import wait_for_event
 from autonodes.core.clock import Clock
-from autonodes.core.disruption import Circumstances, Decision, Policy, decide
+from autonodes.core.disruption import Circumstances, Decision, Policy
 from autonodes.core.errors import AutonodesError
 from autonodes.core.model import Node, Pod, Snapshot
 from autonodes.kube.cache import Change
@@ -39,8 +40,17 @@ log = logging.getLogger(__name__)
 _RESYNC: Final = 60.0
 """Seconds between two decisions at the latest."""
 
+_REST: Final = 4.0
+"""Pause before the next proposal, as a multiple of the time that the last decision took: a fifth of a core at most."""
+
 _IN_LOOP: Final = 200
 """Pods up to which a decision is made in the event loop; a larger one runs beside it."""
+
+
+class Decide(Protocol):
+    def __call__(
+        self, snapshot: Snapshot, facts: Circumstances, policy: Policy, *, only: frozenset[str] | None = None
+    ) -> Decision: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,9 @@ class Proposal:
 
 
 class Disruption:
-    """:param decided: told of what is acted on"""
+    """:param decide: `autonodes.core.disruption.decide`
+    :param decided: told of what is acted on
+    """
 
     def __init__(
         self,
@@ -69,19 +81,21 @@ class Disruption:
         nodes: Nodes,
         pod_events: PodEvents,
         *,
+        decide: Decide,
         decided: Callable[[Snapshot, Decision], None],
         clock: Clock,
         settings: ControllerSettings,
     ) -> None:
         self._state, self._snapshots, self._provisioner = state, snapshots, provisioner
         self._commands, self._expectations, self._claims, self._nodes = commands, expectations, claims, nodes
-        self._pod_events, self._decided = pod_events, decided
+        self._pod_events, self._decide_on, self._decided = pod_events, decide, decided
         self._clock, self._settings = clock, settings
         self._policy = Policy(min_savings=settings.consolidation_savings, min_age=settings.consolidation_min_age)
         self._changed = asyncio.Event()
         self._proposal: Proposal | None = None
         self._decided_at: float | None = None
         self._told: dict[str, str] = {}
+        self._rested_at = 0.0
 
     def subscribe(self) -> None:
         """Follow what decisions depend on."""
@@ -145,6 +159,8 @@ class Disruption:
     async def _propose(self, now: float) -> float:
         if self._decided_at is not None and now < self._decided_at + _RESYNC:
             return self._settings.disruption_interval
+        if 0.0 < (rest := self._rested_at - now) <= _RESYNC:  # more: the clock was set back
+            return rest
         self._decided_at = now  # strictly before the snapshot: a change after it asks for another decision
         try:
             snapshot, decision = await self._decide(None)
@@ -175,10 +191,14 @@ class Disruption:
         view = await self._snapshots.take(self._provisioner.nominations())
         if not view.headroom_known:
             raise FrozenError(["not all that room is kept for has been looked at yet"])
-        facts, snapshot = self._facts(), view.snapshot
+        facts, snapshot, started = self._facts(), view.snapshot, self._clock.now()
         if len(snapshot.pods) <= _IN_LOOP:
-            return snapshot, decide(snapshot, facts, self._policy, only=only)
-        return snapshot, await asyncio.to_thread(decide, snapshot, facts, self._policy, only=only)
+            decision = self._decide_on(snapshot, facts, self._policy, only=only)
+        else:
+            decision = await asyncio.to_thread(self._decide_on, snapshot, facts, self._policy, only=only)
+        ended = self._clock.now()
+        self._rested_at = ended + min(_RESYNC, _REST * (ended - started))
+        return snapshot, decision
 
     def _facts(self) -> Circumstances:
         claims: Mapping[str, Any] = self._state.nodeclaims.items

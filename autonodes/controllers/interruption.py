@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 _MARGIN: Final = 15.0
 """Seconds between the end of a drain and that of the machine."""
 
-_REASONS: Final = {"spot": "SpotInterrupted", "maintenance": "ScheduledMaintenance", "host-failure": "HostFailed"}
+REASONS: Final = {"spot": "SpotInterrupted", "maintenance": "ScheduledMaintenance", "host-failure": "HostFailed"}
+"""Kind of a notice → reason of its claim's deletion."""
 
 
 class Interruptions:
@@ -84,5 +85,5 @@ class Interruptions:
         if notice.kind == "spot" and bought is not None:
             self._availability.failed((bought,), now)
         await self._claims.end_by(
-            claim, at, _REASONS[notice.kind], notice.message or f"notice of its provider: {notice.kind}"
+            claim, at, REASONS[notice.kind], notice.message or f"notice of its provider: {notice.kind}"
         )

@@ -140,7 +140,7 @@ class Program:
         self._classes: dict[str, Cache[dict[str, Any]]] = {
             kind: Cache(client, node_class(kind), msgspec.json.decode, clock) for kind in context.providers
         }
-        providers = Providers(context.providers, self._classes)
+        providers = Providers(self.metrics.metered(context.providers), self._classes)
         freeze = Freeze(self.state, clock, lambda: self.election.is_leader)
         health = RegistrationHealth()
         self.nodeoverlays = NodeOverlays(client, self.state, providers, clock)
@@ -242,6 +242,7 @@ class Program:
             claims,
             nodes,
             self.pod_events,
+            decide=self.metrics.decide,
             decided=self.metrics.decided,
             clock=clock,
             settings=settings,

@@ -19,13 +19,14 @@ nodes younger than a given age are left alone. Budgets, annotations, PodDisrupti
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from autonodes.core.budgets import DRIFTED, EMPTY, UNDERUTILIZED, allowances
 from autonodes.core.eligibility import Candidate, Eligibility
-from autonodes.core.emptiness import Verdict, empty_nodes
+from autonodes.core.emptiness import BUDGET_EXHAUSTED, Verdict, empty_nodes
 from autonodes.core.fleet import hourly_costs
 from autonodes.core.labels import CAPACITY_SPOT, CAPACITY_TYPE
 from autonodes.core.model import Plan, PodUID, Purchase, Snapshot
@@ -95,9 +96,11 @@ class Command:
 class Decision:
     """:param blocked: node that would go → what keeps it, for an event
     :param verdicts: on each node, whether it is empty
+    :param eligible: reason → how many nodes may go for it, budgets aside; only of the reasons that were looked at
     """
 
     commands: tuple[Command, ...] = ()
+    eligible: Mapping[str, int] = field(default_factory=dict)
     blocked: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
 
@@ -114,14 +117,20 @@ def decide(
     simulation = Simulation(snapshot)
     empty = [each for each in may if each.removable and each.node not in simulation.promised]
     costs = hourly_costs(snapshot)
+    eligible = {EMPTY: sum(each.code in (EMPTY, BUDGET_EXHAUSTED) for each in may)}
     if empty:
-        return Decision(commands=tuple(_emptied(each, costs) for each in empty), verdicts=verdicts)
+        return Decision(commands=tuple(_emptied(each, costs) for each in empty), eligible=eligible, verdicts=verdicts)
     if all(each.claim not in facts.drifted for each in may) and not any(each.code == "InUse" for each in may):
-        return Decision(verdicts=verdicts)
+        return Decision(eligible={**eligible, DRIFTED: 0, UNDERUTILIZED: 0}, verdicts=verdicts)
     engine = _Engine(snapshot, facts, policy or Policy(), simulation, costs)
     names = frozenset(each.node for each in may)
     commands = [*engine.static_drift(names), *engine.drift(names)] or engine.consolidation(names)
-    return Decision(commands=tuple(commands), blocked=engine.blocked, verdicts=verdicts)
+    return Decision(
+        commands=tuple(commands),
+        eligible={**eligible, **engine.eligible},
+        blocked=engine.blocked,
+        verdicts=verdicts,
+    )
 
 
 def _is_asked_for(node: str, only: Collection[str] | None) -> bool:
@@ -147,10 +156,12 @@ class _Engine:
         self._simulation, self._costs = simulation, costs
         self._eligibility = Eligibility(snapshot, simulation, facts.budgets)
         self.blocked: dict[str, str] = {}
+        self.eligible: Counter[str] = Counter()
 
     def drift(self, names: Collection[str]) -> list[Command]:
         """Those that have drifted for longest first, as far as the budgets go."""
-        found = self._eligibility.drifted(names, self._facts.drifted, self.blocked)
+        found = list(self._eligibility.drifted(names, self._facts.drifted, self.blocked))
+        self.eligible[DRIFTED] += len(found)
         chosen = self._within_budgets(sorted(found, key=_age), DRIFTED)
         return list(self._commands(chosen, DRIFTED))
 
@@ -161,6 +172,7 @@ class _Engine:
         of_static = replace(self._snapshot, pools=self._snapshot.static_pools)
         eligibility = Eligibility(of_static, self._simulation, self._facts.budgets)
         found = list(eligibility.drifted(names, self._facts.drifted, self.blocked))
+        self.eligible[DRIFTED] += len(found)
         left = {
             pool.name: room(pool, [each for each in self._snapshot.claims if each.pool == pool.name], len(found))
             for pool in of_static.pools
@@ -185,9 +197,12 @@ class _Engine:
 
     def consolidation(self, names: Collection[str]) -> list[Command]:
         """What saves most."""
-        found = self._eligibility.underutilized(
-            names, self.blocked, pod_events=self._facts.pod_events, min_age=self._policy.min_age
+        found = list(
+            self._eligibility.underutilized(
+                names, self.blocked, pod_events=self._facts.pod_events, min_age=self._policy.min_age
+            )
         )
+        self.eligible[UNDERUTILIZED] += len(found)
         ranked = self._within_budgets(sorted(found, key=lambda each: (each.cost, each.node.name)), UNDERUTILIZED)
         best: list[Command] = []
         for together in _portions(ranked):
