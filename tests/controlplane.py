@@ -95,11 +95,13 @@ def control_plane(
     controller_manager: bool = False,
     with_scheduler: bool = False,
     konnectivity: bool = False,
+    pod_topology_spread: str = "",
     flags: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[RunningControlPlane]:
     """Start, wait until ready, and leave nothing behind.
 
     :param flags: more of them, by the process's name
+    :param pod_topology_spread: of `syncer.controlplane.settings.ControlPlane`
     :param konnectivity: the API server dials nodes through ``plane.konnectivity_socket``, that the test must serve
     """
     run_dir = Path(tempfile.mkdtemp(prefix="an-"))  # short, for the sake of the socket's path
@@ -111,6 +113,7 @@ def control_plane(
         port=free_port(),
         bind_address="127.0.0.1",
         konnectivity=konnectivity,
+        pod_topology_spread=pod_topology_spread,
     )
     processes = [kine.process(plane), apiserver.process(plane)]
     processes += [controllermanager.process(plane)] if controller_manager else []

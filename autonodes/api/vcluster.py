@@ -21,6 +21,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from autonodes.api.nodepool import Budget, ConsolidationPolicy
 from autonodes.api.objects import Duration, Int32, LabelValue, Model, NillableDuration, Quantity, fault
+from autonodes.api.podtopologyspread import PodTopologySpread
 from autonodes.api.scheduling import NODE_POOL_MESSAGE, Taint, restriction
 from autonodes.api.validation import validate
 from autonodes.core import labels
@@ -125,8 +126,31 @@ class Standalone(Model):
     join_node: JoinNode = Field(default_factory=JoinNode)
 
 
+class Scheduler(Model):
+    pod_topology_spread: PodTopologySpread = Field(default_factory=PodTopologySpread)
+    """The spread of pods that have no constraints of their own; kube-scheduler and the planner keep it."""
+
+    @property
+    def arguments(self) -> str:
+        """JSON of kube-scheduler's PodTopologySpreadArgs; "" for its own defaults."""
+        if self.pod_topology_spread == PodTopologySpread():
+            return ""
+        return self.pod_topology_spread.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class K8s(Model):
+    scheduler: Scheduler = Field(default_factory=Scheduler)
+
+
+class Distro(Model):
+    """How the parts of Kubernetes are set."""
+
+    k8s: K8s = Field(default_factory=K8s, alias="k8s")
+
+
 class ControlPlane(Model):
     standalone: Standalone = Field(default_factory=Standalone)
+    distro: Distro = Field(default_factory=Distro)
     backing_store: BackingStore = Field(default_factory=BackingStore)
     proxy: Proxy = Field(default_factory=Proxy)
     endpoint: Host | None = None

@@ -277,6 +277,7 @@ def controller_settings(config: VClusterConfig) -> ControllerSettings:
         metrics_port=nodes.metrics_port or 0,
         preference_policy=nodes.preference_policy,
         min_values_policy=nodes.min_values_policy,
+        default_spread=config.control_plane.distro.k8s.scheduler.pod_topology_spread.to_model(),
     )
 
 

@@ -73,6 +73,7 @@ def control_plane(cluster: Cluster, record: Record, binaries: Mapping[str, Path]
         service_cidr=settings.service_cidr,
         pod_cidr=settings.pod_cidr,
         cluster_domain=settings.cluster_domain,
+        pod_topology_spread=settings.pod_topology_spread,
     )
 
 

@@ -23,6 +23,7 @@ class Settings:
 
     :param port: as the file has it, None if the choice is ours
     :param endpoint: under which machines elsewhere reach the API server
+    :param pod_topology_spread: JSON of the scheduler's PodTopologySpreadArgs; "" for its own defaults
     :param hosts: further names and addresses of the API server's certificate
     """
 
@@ -34,6 +35,7 @@ class Settings:
     service_cidr: str = "10.96.0.0/12"
     pod_cidr: str = "10.244.0.0/16"
     cluster_domain: str = "cluster.local"
+    pod_topology_spread: str = ""
 
 
 def settings_of(config: VClusterConfig) -> Settings:
@@ -47,4 +49,5 @@ def settings_of(config: VClusterConfig) -> Settings:
         service_cidr=networking.service_cidr,
         pod_cidr=networking.pod_cidr,
         cluster_domain=networking.advanced.cluster_domain,
+        pod_topology_spread=plane.distro.k8s.scheduler.arguments,
     )

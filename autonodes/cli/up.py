@@ -226,8 +226,9 @@ class _Run:
 def _started_with(config: VClusterConfig) -> tuple[object, ...]:
     """What of the configuration a controller reads at its start only."""
     nodes = config.private_nodes
-    policies = nodes.preference_policy, nodes.min_values_policy
-    return {each.provider: each.properties for each in nodes.auto_nodes}, config.limits(), nodes.metrics_port, *policies
+    properties = {each.provider: each.properties for each in nodes.auto_nodes}
+    spread = config.control_plane.distro.k8s.scheduler.pod_topology_spread
+    return properties, config.limits(), nodes.metrics_port, nodes.preference_policy, nodes.min_values_policy, spread
 
 
 def _components(record: Record) -> Components:

@@ -134,7 +134,7 @@ class Program:
             renew_deadline=settings.lease_renewal,
             retry_period=settings.lease_retry,
         )
-        self.state = ClusterState(client, clock)
+        self.state = ClusterState(client, clock, selectors=bool(settings.default_spread))
         self.events = EventRecorder(client, clock, instance=context.identity)
         self.metrics = Metrics(self.state, clock, port=settings.metrics_port)
         self._classes: dict[str, Cache[dict[str, Any]]] = {

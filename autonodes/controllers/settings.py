@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autonodes.core.deadlines import Deadlines
+from autonodes.core.podterms import Spread
 from autonodes.core.purchaserate import PurchaseRate
 from autonodes.kube.leases import LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD
 
@@ -64,6 +65,8 @@ class ControllerSettings:
     :param preference_policy: ``Respect`` or ``Ignore`` what pods prefer where it costs nothing; Karpenter's default
     :param min_values_policy: ``Strict`` buys nothing that leaves less of a choice than ``minValues`` ask for,
         ``BestEffort`` buys it all the same and says so; Karpenter's default
+    :param default_spread: topology spread of pods that have no constraints of their own
+        (`autonodes.core.defaultspread`): that of kube-scheduler's configuration, whose own default buys nothing
     :param looks_at_once: claims that are looked at in the same moment. More would not be faster, only hold more
         connections (some 150 kB each) and keep the event loop from the Lease
     """
@@ -106,6 +109,7 @@ class ControllerSettings:
     limits: Mapping[str, int] = field(default_factory=dict)
     preference_policy: str = "Respect"
     min_values_policy: str = "Strict"
+    default_spread: tuple[Spread, ...] = ()
 
     @property
     def purchase_rate(self) -> PurchaseRate:

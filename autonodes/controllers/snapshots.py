@@ -19,6 +19,7 @@ from autonodes.controllers.settings import ControllerSettings
 from autonodes.core import model
 from autonodes.core.availability import Availability, withheld
 from autonodes.core.clock import Clock
+from autonodes.core.defaultspread import DefaultSpread
 from autonodes.core.displacement import with_displaced
 from autonodes.core.errors import AutonodesError, ConfigError
 from autonodes.core.model import InstanceType, PodUID, Snapshot
@@ -67,6 +68,7 @@ class Snapshots:
         self._freeze, self._clock, self._settings = freeze, clock, settings
         self._availability, self._runaway = availability, runaway
         self._claims: dict[str, tuple[NodeClaim, model.Claim]] = {}
+        self._spread = DefaultSpread(settings.default_spread)
 
     async def take(self, nominations: Mapping[PodUID, str]) -> View:
         """What is there now. Everything from the caches is of one moment, after the providers have answered.
@@ -137,7 +139,7 @@ class Snapshots:
     ) -> Snapshot:
         snapshot = Snapshot(
             now=self._clock.now(),
-            pods=(*(pod for pod in self._state.pods.items.values() if not pod.terminal), *self._buffers.pods()),
+            pods=self._pods(),
             nodes=tuple(self._state.nodes.items.values()),
             claims=self.claims(),
             pools=pools,
@@ -153,6 +155,11 @@ class Snapshots:
             nominations=nominations,
         )
         return with_volumes(with_displaced(snapshot), self._state.storage.contents())
+
+    def _pods(self) -> tuple[model.Pod, ...]:
+        pods = (*(pod for pod in self._state.pods.items.values() if not pod.terminal), *self._buffers.pods())
+        workloads = self._state.workloads
+        return pods if workloads is None else self._spread.applied(pods, workloads.contents())
 
     def claims(self) -> tuple[model.Claim, ...]:
         """All that something is or may be behind, as the planner counts them; not those that only somebody else's

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from autonodes.core.errors import ConfigError
 from autonodes.core.labels import NORMALIZED, WELL_KNOWN
@@ -198,11 +198,14 @@ Expression = tuple[str, str, Sequence[str]]
 """One line of ``matchExpressions`` or ``matchFields``: key, operator, values."""
 
 
+_REQUIRED_TERMS: Final = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+
+
 def required_terms(
     node_selector: Mapping[str, str],
     terms: Sequence[tuple[Sequence[Expression], Sequence[Expression]]] | None = None,
     *,
-    path: str = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution",
+    path: str = _REQUIRED_TERMS,
 ) -> tuple[Requirements, ...]:
     """A pod's ``required_terms``: each OR-ed term with the node selector folded in.
 
@@ -231,10 +234,33 @@ FIELD_NAME = "metadata.name"
 """The key under which a node's name stands for ``matchFields``."""
 
 
+def contradiction(
+    node_selector: Mapping[str, str], terms: Sequence[tuple[Sequence[Expression], Sequence[Expression]]]
+) -> ConfigError:
+    """Why nothing can satisfy terms of which each contradicts itself or the node selector: of the first of them the
+    line that leaves no value, and those that it contradicts."""
+    index, (expressions, fields) = next((index, term) for index, term in enumerate(terms) if any(term))
+    lines = [(f"spec.nodeSelector[{key}]", Requirement.of(key, "In", [value])) for key, value in node_selector.items()]
+    lines += _lines(expressions, fields, f"{_REQUIRED_TERMS}.nodeSelectorTerms[{index}]")
+    before: dict[str, Requirement] = {}
+    for path, line in lines:
+        before[path] = line
+        alike = [f"{other} ({each})" for other, each in before.items() if each.key == line.key and other != path]
+        if Requirements(before.values()).contradiction() is not None:
+            break
+    remedy = f"contradicts {', '.join(alike)}, so that no node will do: correct one of them"
+    return ConfigError(path, str(line), remedy if alike else "there is no such number")
+
+
 def _term(expressions: Sequence[Expression], fields: Sequence[Expression], path: str) -> Requirements:
-    lines = [
-        Requirement.of(key, operator, values, path=f"{path}.{kind}[{index}]")
-        for kind, listed in (("matchExpressions", expressions), ("matchFields", fields))
-        for index, (key, operator, values) in enumerate(listed)
-    ]
-    return Requirements(lines)
+    return Requirements(line for _, line in _lines(expressions, fields, path))
+
+
+def _lines(
+    expressions: Sequence[Expression], fields: Sequence[Expression], path: str
+) -> Iterator[tuple[str, Requirement]]:
+    """Each with its path."""
+    for kind, listed in (("matchExpressions", expressions), ("matchFields", fields)):
+        for index, (key, operator, values) in enumerate(listed):
+            place = f"{path}.{kind}[{index}]"
+            yield place, Requirement.of(key, operator, values, path=place)

@@ -98,15 +98,37 @@ def _needs(waiting: Sequence[Pod], snapshot: Snapshot, storage: Storage) -> Mapp
 
 
 def _of_pod(pod: Pod, lookup: _Lookup) -> _Needs:
-    alternatives: list[Terms] = []
+    places: dict[str, Terms] = {}
     attachments: dict[str, str] = {}
     for volume in pod.volumes:
         terms, driver, identity = lookup.find(pod, volume)
         if terms:
-            alternatives.append(terms)
+            places[volume.name] = terms
+            _check_together(pod, places)
         if driver:
             attachments[identity] = driver
-    return _Needs(_together(tuple(alternatives)), Counter(attachments.values()))
+    return _Needs(_together(tuple(places.values())), Counter(attachments.values()))
+
+
+def _check_together(pod: Pod, places: Mapping[str, Terms]) -> None:
+    """:param places: of the volumes, by their names, the last of which is new
+    :raises ConfigError: no node can reach them all and be one that the pod asks for
+    """
+    together = _together((pod.required_terms or (Requirements(),), *places.values()))
+    refused = together[0].contradiction()
+    if refused is None:
+        return
+    *others, (name, terms) = places.items()
+    said = {f"volume {other}": listed for other, listed in others}
+    said = {"spec.nodeSelector and spec.affinity.nodeAffinity": pod.required_terms, **said}
+    against = (f"{where}: {_at(refused.key, listed)}" for where, listed in said.items() if _at(refused.key, listed))
+    remedy = f"can be reached by no node that meets the rest ({'; '.join(against)})"
+    raise ConfigError(f"spec.volumes[{name}]", _at(refused.key, terms), f"{remedy}: move the volume or the pod")
+
+
+def _at(key: str, terms: Terms) -> str:
+    """What alternatives say of one label; "" if nothing."""
+    return " or ".join(dict.fromkeys(str(term[key]) for term in terms if key in term))
 
 
 @lru_cache(maxsize=1024)

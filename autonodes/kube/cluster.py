@@ -41,6 +41,7 @@ from autonodes.kube.resources import (
     Resource,
 )
 from autonodes.kube.storage import StorageCaches
+from autonodes.kube.workloads import WorkloadCaches
 
 STALE: Final = SILENCE + 15.0
 """Seconds without a sign of life after which a cache no longer counts: by then its watchdog has tried again in vain."""
@@ -49,9 +50,13 @@ _NOTHING: Final[Mapping[str, Pod]] = MappingProxyType({})
 
 
 class ClusterState:
-    """:param node_class: of the provider in use; its objects are in `nodeclasses` as plain dicts"""
+    """:param node_class: of the provider in use; its objects are in `nodeclasses` as plain dicts
+    :param selectors: keep in `workloads` whom Services and workloads select
+    """
 
-    def __init__(self, client: KubeClient, clock: Clock, *, node_class: Resource | None = None) -> None:
+    def __init__(
+        self, client: KubeClient, clock: Clock, *, node_class: Resource | None = None, selectors: bool = False
+    ) -> None:
         self.pods: Cache[Pod] = Cache(client, PODS, decode_pod, clock)
         self.nodes: Cache[Node] = Cache(client, NODES, decode_node, clock)
         self.daemonsets: Cache[DaemonSet] = Cache(client, DAEMONSETS, decode_daemonset, clock)
@@ -74,6 +79,8 @@ class ClusterState:
         if node_class is not None:
             self.nodeclasses = Cache(client, node_class, msgspec.json.decode, clock)
             self._caches.append(self.nodeclasses)
+        self.workloads = WorkloadCaches(client, clock) if selectors else None
+        self._caches.extend(self.workloads.all if self.workloads is not None else ())
         self._by_node: dict[str, dict[str, Pod]] = {}
         self._pending: dict[str, Pod] = {}
         self.pods.subscribe(self._index)  # strictly before anybody else can: subscribers read the indexes

@@ -26,7 +26,7 @@ from autonodes.core.model import DaemonSet, HostPort, Node, NodeCondition, Pod, 
 from autonodes.core.podbudgets import DisruptionBudget
 from autonodes.core.podrequests import Container, pod_requests
 from autonodes.core.quantities import parse_resources
-from autonodes.core.requirements import Requirements, required_terms
+from autonodes.core.requirements import Requirements, contradiction, required_terms
 from autonodes.core.resources import greatest
 from autonodes.core.storage import PodVolume
 from autonodes.kube import wire
@@ -275,11 +275,19 @@ def _volumes(metadata: wire.Metadata, spec: wire.PodSpec) -> tuple[PodVolume, ..
 
 
 def _readable_terms(metadata: wire.Metadata, spec: wire.PodSpec) -> tuple[tuple[Requirements, ...], PodTerms, str]:
-    """The terms, and what is wrong with them: the API server takes ``Gt`` on a word, and nothing ever matches it."""
+    """The terms that can be read, and what is wrong with the others: the API server takes ``Gt`` on a word and what
+    contradicts itself, and nothing ever matches it."""
+    terms: tuple[Requirements, ...] = ()
+    others, faults = NO_TERMS, []
     try:
-        return _required_terms(spec), pod_terms(spec, metadata.namespace, metadata.labels or {}), ""
+        terms = _required_terms(spec)
     except ConfigError as error:
-        return (), NO_TERMS, str(error)
+        faults.append(str(error))
+    try:
+        others = pod_terms(spec, metadata.namespace, metadata.labels or {})
+    except ConfigError as error:
+        faults.append(str(error))
+    return terms, others, "; ".join(faults)
 
 
 def _required_terms(spec: wire.PodSpec) -> tuple[Requirements, ...]:
@@ -308,7 +316,10 @@ def _expressions(listed: Sequence[wire.Expression] | None) -> _Expressions:
 def _terms(
     selector: tuple[tuple[str, str], ...], terms: tuple[tuple[_Expressions, _Expressions], ...] | None
 ) -> tuple[Requirements, ...]:
-    return required_terms(dict(selector), terms)
+    found = required_terms(dict(selector), terms)
+    if terms is not None and all(term.contradiction() for term in found):
+        raise contradiction(dict(selector), terms)
+    return found
 
 
 def _requests(spec: wire.PodSpec, status: wire.PodStatus) -> Resources:

@@ -53,6 +53,7 @@ SERVICES: Final = Resource("", "v1", "services", "Service", True)
 SERVICEACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount", True)
 EVENTS: Final = Resource("", "v1", "events", "Event", True)
 PVCS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True)
+REPLICATIONCONTROLLERS: Final = Resource("", "v1", "replicationcontrollers", "ReplicationController", True)
 PODTEMPLATES: Final = Resource("", "v1", "podtemplates", "PodTemplate", True)
 
 DAEMONSETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet", True)

@@ -490,6 +490,28 @@ class Namespace(Struct):
     metadata: Metadata
 
 
+class LabelledSpec(Struct):
+    selector: dict[str, str] | None = None
+
+
+class SelectingByLabels(Struct):
+    """A Service or a ReplicationController."""
+
+    metadata: Metadata
+    spec: LabelledSpec = msgspec.field(default_factory=LabelledSpec)
+
+
+class SelectingSpec(Struct):
+    selector: LabelSelector | None = None
+
+
+class Selecting(Struct):
+    """A ReplicaSet or a StatefulSet."""
+
+    metadata: Metadata
+    spec: SelectingSpec = msgspec.field(default_factory=SelectingSpec)
+
+
 class BudgetSpec(Struct):
     selector: LabelSelector | None = None
     unhealthy_pod_eviction_policy: str | None = None

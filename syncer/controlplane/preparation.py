@@ -6,7 +6,7 @@ import socket
 from datetime import datetime
 
 from syncer import pki
-from syncer.controlplane import apiserver, kubeconfigs
+from syncer.controlplane import apiserver, kubeconfigs, scheduler
 from syncer.controlplane.settings import LOOPBACK, ControlPlane
 from syncer.files import make_private_directory, write_atomically
 from syncer.pki import FRONT_PROXY_CA, Leaf
@@ -39,7 +39,7 @@ def prepare(plane: ControlPlane, *, now: datetime) -> frozenset[str]:
         make_private_directory(directory)
     make_private_directory(plane.state_dir / "kubeconfigs")
     issued = pki.ensure(plane.pki, leaves(plane), now=now)
-    for name, content in apiserver.config_files(plane).items():
+    for name, content in {**apiserver.config_files(plane), **scheduler.config_files(plane)}.items():
         write_atomically(plane.config_dir / name, content)
     kubeconfigs.write(plane.admin_kubeconfig, pki=plane.pki, user=ADMIN, server=plane.url, cluster=plane.name)
     for user in COMPONENT_USERS:

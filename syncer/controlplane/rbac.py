@@ -30,6 +30,7 @@ def manifests() -> list[dict[str, Any]]:
 def _controller_rules() -> list[Rule]:
     return [
         _rule("", ["pods", "persistentvolumes", "persistentvolumeclaims", "namespaces", "services"], READ),
+        _rule("", ["replicationcontrollers"], READ),
         _rule("", ["pods"], ["delete", "patch"]),
         _rule("", ["pods/status"], ["patch", "update"]),
         _rule("", ["pods/eviction"], ["create"]),

@@ -23,6 +23,7 @@ class ControlPlane:
     :param extra_hosts: further names and addresses of the API server's certificate
     :param controller_manager_port: health port on the loopback, 0 to serve none
     :param scheduler_port: as above
+    :param pod_topology_spread: JSON of the scheduler's PodTopologySpreadArgs; "" for its own defaults
     :param konnectivity: whether traffic to nodes, pods and services goes through the Konnectivity server's socket
     """
 
@@ -40,6 +41,7 @@ class ControlPlane:
     cluster_domain: str = "cluster.local"
     controller_manager_port: int = 0
     scheduler_port: int = 0
+    pod_topology_spread: str = ""
     konnectivity: bool = True
 
     @property

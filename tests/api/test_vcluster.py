@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from autonodes.api.nodepool import NodePool
 from autonodes.api.validation import validate
 from autonodes.api.vcluster import VClusterConfig, load, parse, with_provider
 from autonodes.core.errors import ConfigError, EnvironmentFault
+from autonodes.core.labels import ZONE
 from autonodes.core.money import COST
 
 FULL = """
@@ -50,6 +52,14 @@ def refusal(text: str) -> str:
 
 def pool_with(fields: str) -> str:
     return f"privateNodes: {{autoNodes: [{{provider: local, dynamic: [{{name: a, {fields}}}]}}]}}"
+
+
+ZONAL = "{maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: DoNotSchedule}"
+SOFT = ZONAL.replace("DoNotSchedule", "ScheduleAnyway")
+
+
+def spread_with(fields: str) -> str:
+    return f"controlPlane: {{distro: {{k8s: {{scheduler: {{podTopologySpread: {{{fields}}}}}}}}}}}"
 
 
 def test_a_full_file_becomes_its_pools_and_node_classes() -> None:
@@ -137,6 +147,24 @@ def test_what_was_written_survives_a_round_trip() -> None:
         ("privateNodes: {metricsPort: 0}", ["privateNodes.metricsPort", "0", "1"]),
         ("privateNodes: {preferencePolicy: Obey}", ["privateNodes.preferencePolicy", "Obey", "Ignore"]),
         ("privateNodes: {minValuesPolicy: best}", ["privateNodes.minValuesPolicy", "best", "BestEffort"]),
+        (spread_with("defaultingType: Even"), ["podTopologySpread.defaultingType", "Even", "List"]),
+        (spread_with(f"defaultConstraints: [{ZONAL}]"), ["podTopologySpread.defaultingType", "write List"]),
+        (
+            spread_with(f"defaultingType: List, defaultConstraints: [{ZONAL}, {ZONAL}]"),
+            ["podTopologySpread.defaultConstraints", "two have DoNotSchedule for topology.kubernetes.io/zone"],
+        ),
+        (
+            spread_with(f"defaultingType: List, defaultConstraints: [{ZONAL.replace('1', '0')}]"),
+            ["defaultConstraints[0].maxSkew", "0", "1"],
+        ),
+        (
+            spread_with(f"defaultingType: List, defaultConstraints: [{ZONAL[:-1]}, labelSelector: {{}}}}]"),
+            ["defaultConstraints[0].labelSelector", "unknown key"],
+        ),
+        (
+            spread_with(f"defaultingType: List, defaultConstraints: [{SOFT[:-1]}, minDomains: 2}}]"),
+            ["defaultConstraints[0].minDomains", "DoNotSchedule only"],
+        ),
         (pool_with("maxHourlyCost: -1"), ["dynamic[0].maxHourlyCost", "-1", "0"]),
         ("privateNodes: {maxMonthlyCost: $100}", ["privateNodes.maxMonthlyCost", "$100", "number"]),
         (pool_with("nodeLabels: {karpenter.sh/nodepool: x}"), ["nodeLabels[karpenter.sh/nodepool]"]),
@@ -168,6 +196,35 @@ def test_a_metrics_port_that_is_given_elsewhere_becomes_part_of_the_configuratio
     config = parse(FULL, source="f").with_metrics_port(9090)
     assert config.private_nodes.metrics_port == 9090
     assert parse(config.dump(), source="f") == config
+
+
+def test_default_constraints_reach_the_scheduler_and_the_planner_alike() -> None:
+    constraint = f"{ZONAL[:-1]}, minDomains: 2, nodeAffinityPolicy: Ignore, nodeTaintsPolicy: Honor}}"
+    config = parse(spread_with(f"defaultingType: List, defaultConstraints: [{constraint}]"), source="vcluster.yaml")
+    scheduler = config.control_plane.distro.k8s.scheduler
+    assert json.loads(scheduler.arguments) == {
+        "defaultingType": "List",
+        "defaultConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": ZONE,
+                "whenUnsatisfiable": "DoNotSchedule",
+                "minDomains": 2,
+                "nodeAffinityPolicy": "Ignore",
+                "nodeTaintsPolicy": "Honor",
+            }
+        ],
+    }
+    (spread,) = scheduler.pod_topology_spread.to_model()
+    assert (spread.key, spread.max_skew, spread.min_domains, spread.hard) == (ZONE, 1, 2, True)
+    assert (spread.honor_affinity, spread.honor_taints) == (False, True)
+
+
+def test_nothing_said_leaves_the_scheduler_its_own_defaults_and_an_empty_list_takes_them() -> None:
+    assert VClusterConfig().control_plane.distro.k8s.scheduler.arguments == ""
+    none = parse(spread_with("defaultingType: List"), source="vcluster.yaml").control_plane.distro.k8s.scheduler
+    assert json.loads(none.arguments) == {"defaultingType": "List", "defaultConstraints": []}
+    assert none.pod_topology_spread.to_model() == ()
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

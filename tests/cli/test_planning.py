@@ -13,6 +13,7 @@ from autonodes.cli import planning, state
 from autonodes.cli.settings import Settings
 from autonodes.cli.state import Cluster
 from autonodes.cli.uplinks import host_address
+from syncer.controlplane import processes
 from syncer.controlplane.settings import ControlPlane
 from syncer.plan import Plan
 
@@ -92,6 +93,15 @@ def test_no_secret_is_on_a_command_line() -> None:
     words = " ".join(word for process in plan(state.cluster("a")).processes for word in process.argv)
     assert "token" not in words.replace("bootstrap-token-auth", "").replace("tokencleaner", "")
     assert "PRIVATE" not in words
+
+
+def test_other_default_constraints_are_another_command_line_of_the_scheduler_and_of_nothing_else() -> None:
+    """A component is started anew when its command line changes, and the scheduler reads its file at the start only."""
+    cluster, spread = state.cluster("a"), replace(KWOK, pod_topology_spread='{"defaultingType": "List"}')
+    before, after = (
+        {each.name: each.argv for each in processes.processes(plane(cluster, settings))} for settings in (KWOK, spread)
+    )
+    assert {name for name in before if before[name] != after[name]} == {"kube-scheduler"}
 
 
 def test_the_controller_and_kwok_wait_until_the_cluster_is_bootstrapped() -> None:

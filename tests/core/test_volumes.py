@@ -102,7 +102,21 @@ def test_volumes_in_different_zones_are_a_contradiction_that_the_plan_names() ->
     volumes = (zonal("one", f"{ZONE} In z1"), zonal("two", f"{ZONE} In z2"))
     there = storage(bound("a", "one"), bound("b", "two"), volumes=volumes)
     found = plan(folded([using("a", "a", "b")], there))
-    assert ZONE in found.unplaced[PodUID("a")][0].text
+    (reason,) = found.unplaced[PodUID("a")]
+    assert reason.text == (
+        f"spec.volumes[b]: '{ZONE} In [z2]': can be reached by no node that meets the rest "
+        f"(volume a: {ZONE} In [z1]): move the volume or the pod"
+    )
+
+
+def test_a_volume_where_the_pod_may_not_run_is_named_with_what_forbids_it() -> None:
+    there = storage(bound("data"), volumes=(zonal("pv", f"{ZONE} In z2"),))
+    kept = replace(using("a", "data"), required_terms=(requirements(f"{ZONE} In z1"),))
+    found = plan(folded([kept, using("b", "data")], there))
+    text = found.unplaced[PodUID("a")][0].text
+    assert text.startswith(f"spec.volumes[data]: '{ZONE} In [z2]'")
+    assert f"spec.affinity.nodeAffinity: {ZONE} In [z1]" in text
+    assert [each.pods for each in found.purchases] == [(PodUID("b"),)]
 
 
 def test_a_volume_s_place_is_folded_into_each_term_of_the_pod() -> None:

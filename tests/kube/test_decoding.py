@@ -128,6 +128,62 @@ def test_a_pod_whose_affinity_can_not_be_read_counts_where_it_runs_and_says_what
     assert "many" in decoded.fault
 
 
+def asking_for(*terms: list[tuple[str, str, list[str]]], selector: dict[str, str] | None = None, **more: Any) -> bytes:
+    listed = [
+        {"matchExpressions": [{"key": key, "operator": operator, "values": values} for key, operator, values in term]}
+        for term in terms
+    ]
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": listed}}}
+    spec = {"containers": [requesting(cpu="1")], "nodeSelector": selector, "affinity": {**affinity, **more}}
+    return pod(spec)
+
+
+TERMS = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (
+            asking_for([("disk", "In", ["ssd"]), ("arch", "Exists", []), ("disk", "NotIn", ["ssd"])]),
+            f"{TERMS}[0].matchExpressions[2]: 'disk NotIn [ssd]': contradicts {TERMS}[0].matchExpressions[0] "
+            "(disk In [ssd]), so that no node will do: correct one of them",
+        ),
+        (
+            asking_for([("disk", "In", ["hdd"])], selector={"disk": "ssd"}),
+            f"{TERMS}[0].matchExpressions[0]: 'disk In [hdd]': contradicts spec.nodeSelector[disk] (disk In [ssd]), "
+            "so that no node will do: correct one of them",
+        ),
+        (
+            asking_for([("cores", "Gt", ["8"]), ("cores", "Lt", ["4"])]),
+            f"{TERMS}[0].matchExpressions[1]: 'cores Lte [3]': contradicts {TERMS}[0].matchExpressions[0] "
+            "(cores Gte [9]), so that no node will do: correct one of them",
+        ),
+        (asking_for([("cores", "Gt", [str(2**63 - 1)])]), f"{TERMS}[0].matchExpressions[0]: "),
+        (
+            asking_for([("cores", "Gt", ["many"])]),
+            f"{TERMS}[0].matchExpressions[0].values: ('many',): label cores: Gt takes one integer",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_a_fault_with_both_places_and_values(raw: bytes, fault: str) -> None:
+    assert decode_pod(raw).fault.startswith(fault)
+
+
+def test_a_contradiction_is_no_fault_beside_an_alternative() -> None:
+    decoded = decode_pod(asking_for([("disk", "In", ["a"]), ("disk", "NotIn", ["a"])], [("disk", "In", ["b"])]))
+    assert not decoded.fault
+    assert len(decoded.required_terms) == 2
+
+
+def test_a_fault_of_node_affinity_leaves_what_the_pod_says_of_others() -> None:
+    """It may run, for all that: its anti-affinity holds."""
+    away = {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone", "labelSelector": {}}]}
+    decoded = decode_pod(asking_for([("cores", "Gt", ["many"])], podAntiAffinity=away))
+    assert decoded.fault
+    assert len(decoded.apart) == 1
+
+
 def test_a_pod_remembers_when_its_kubelet_took_it() -> None:
     assert decode_pod(pod(status={"startTime": "1970-01-01T00:01:00Z"})).started_at == 60.0
     assert decode_pod(pod()).started_at is None

@@ -12,11 +12,14 @@ from typing import Any, Final
 
 import yaml
 
+from autonodes.api.podtopologyspread import DefaultConstraint, PodTopologySpread
+from autonodes.core.defaultspread import DefaultSpread, Selectors
 from autonodes.core.labels import ARCH, CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, OS, ZONE
 from autonodes.core.model import InstanceType, NodePool, Offering, Plan, Purchase, Snapshot, Taint
 from autonodes.core.quantities import format_resources
 from autonodes.core.requirements import Requirement, Requirements
 from autonodes.kube.decoding import decode_node, decode_pod
+from autonodes.kube.workloads import decode_replicaset, decode_service
 
 Manifest = dict[str, Any]
 
@@ -70,13 +73,17 @@ POOLS: Final = (
 class Scenario:
     """:param namespaces: name → labels
     :param nodes: that are there, as they are to be created
+    :param selecting: Services and ReplicaSets
     :param running: pods that are bound to them
+    :param default_spread: of pods without constraints of their own
     """
 
     namespaces: Mapping[str, Mapping[str, str]]
     nodes: list[Manifest] = field(default_factory=list)
+    selecting: list[Manifest] = field(default_factory=list)
     running: list[Manifest] = field(default_factory=list)
     waiting: list[Manifest] = field(default_factory=list)
+    default_spread: PodTopologySpread = field(default_factory=PodTopologySpread)
 
     def snapshot(self) -> Snapshot:
         unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
@@ -84,13 +91,23 @@ class Scenario:
         running = ({**pod, "status": {"phase": "Running"}} for pod in self.running)
         return Snapshot(
             now=0.0,
-            pods=tuple(decode_pod(_encoded(_with_uid(pod))) for pod in (*running, *waiting)),
+            pods=DefaultSpread(self.default_spread.to_model()).applied(
+                [decode_pod(_encoded(_with_uid(pod))) for pod in (*running, *waiting)], self._selectors()
+            ),
             nodes=tuple(decode_node(_encoded(_with_uid(node))) for node in self.nodes),
             claims=(),
             pools=POOLS,
             instance_types={pool.name: TYPES for pool in POOLS},
             namespaces=self.namespaces,
         )
+
+    def _selectors(self) -> Selectors:
+        services: dict[str, list[Requirements]] = {}
+        for each in _of("Service", self.selecting):
+            selector = decode_service(_encoded(each)).selector
+            services.setdefault(each["metadata"]["namespace"], []).append(selector)
+        owners = (decode_replicaset(_encoded(_with_uid(each))) for each in _of("ReplicaSet", self.selecting))
+        return Selectors(services, {each.uid: each.selector for each in owners})
 
 
 def _encoded(manifest: Manifest) -> bytes:
@@ -179,6 +196,55 @@ def draw(seed: int, namespaces: tuple[str, str]) -> Scenario:
         pod["spec"] = {**pod["spec"], "nodeName": node["metadata"]["name"]}
         scenario.running.append(pod)
     return scenario
+
+
+DEFAULT_SPREAD: Final = PodTopologySpread(
+    defaulting_type="List",
+    default_constraints=(
+        DefaultConstraint(max_skew=1, topology_key=ZONE, when_unsatisfiable="DoNotSchedule"),
+        DefaultConstraint(max_skew=2, topology_key=HOSTNAME, when_unsatisfiable="DoNotSchedule"),
+        DefaultConstraint(max_skew=1, topology_key=CAPACITY_TYPE, when_unsatisfiable="ScheduleAnyway"),
+    ),
+)
+
+
+def draw_spread(seed: int, namespaces: tuple[str, str]) -> Scenario:
+    """The same with default constraints, where most pods belong to a ReplicaSet and some to a Service, too."""
+    scenario, chance = draw(seed, namespaces), random.Random(seed)  # noqa: S311 -- scenarios, not secrets
+    sets = {_set_of(pod): pod for pod in scenario.waiting}
+    owned = {name: pod for name, pod in sets.items() if chance.random() < 0.75}
+    scenario.selecting = [_replicaset(name, pod) for name, pod in owned.items()]
+    scenario.selecting += [service(f"of-{app}", namespaces[0], {"app": app}) for app in APPS if chance.random() < 0.5]
+    for pod in scenario.waiting:
+        if (name := _set_of(pod)) in owned:
+            owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": name, "controller": True}
+            pod["metadata"] = {**pod["metadata"], "ownerReferences": [owner]}
+    scenario.default_spread = DEFAULT_SPREAD
+    return scenario
+
+
+def _set_of(pod: Manifest) -> str:
+    return str(pod["metadata"]["name"].rpartition("-")[0])
+
+
+def _replicaset(name: str, pod: Manifest) -> Manifest:
+    metadata, container = pod["metadata"], {"name": "main", "image": "none"}
+    template = {"metadata": {"labels": metadata["labels"]}, "spec": {"containers": [container]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": name, "namespace": metadata["namespace"]},
+        "spec": {"replicas": 0, "selector": {"matchLabels": metadata["labels"]}, "template": template},
+    }
+
+
+def service(name: str, namespace: str, selector: Mapping[str, str]) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"clusterIP": "None", "selector": dict(selector), "ports": [{"port": 80}]},
+    }
 
 
 def _replicas(

@@ -25,16 +25,29 @@ from pathlib import Path
 
 import pytest
 
+from autonodes.api.vcluster import Scheduler
+from autonodes.core.labels import HOSTNAME, ZONE
 from autonodes.core.planner import plan
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import NotFoundError
-from autonodes.kube.resources import NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource
+from autonodes.kube.resources import NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource, resource_of
 from controlplane import RunningControlPlane, control_plane
 from properties.plancheck import violations
-from properties.scheduling_scenarios import Manifest, Scenario, draw, read, targets
+from properties.scheduling_scenarios import (
+    DEFAULT_SPREAD,
+    ZONES,
+    Manifest,
+    Scenario,
+    draw,
+    draw_spread,
+    read,
+    service,
+    targets,
+)
 
 FIRST, LAST = map(int, os.environ.get("AGREEMENT_SEEDS", "0-24").split("-"))
 SEEDS = range(FIRST, LAST + 1)
+SPREAD_SEEDS = range(6)
 ORDERS = 16
 CASES = sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
 """Scenarios in which planner and scheduler once disagreed."""
@@ -49,6 +62,26 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPl
 
 @pytest.fixture
 async def client(plane: RunningControlPlane) -> AsyncIterator[KubeClient]:
+    async with _swept(plane) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def spreading_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPlane]:
+    """Its scheduler spreads pods that say nothing about it."""
+    spread = Scheduler(pod_topology_spread=DEFAULT_SPREAD).arguments
+    with control_plane(tmp_path_factory.mktemp("plane"), with_scheduler=True, pod_topology_spread=spread) as running:
+        yield running
+
+
+@pytest.fixture
+async def spreading(spreading_plane: RunningControlPlane) -> AsyncIterator[KubeClient]:
+    async with _swept(spreading_plane) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def _swept(plane: RunningControlPlane) -> AsyncIterator[KubeClient]:
     async with KubeClient.from_kubeconfig(plane.kubeconfig) as client:
         yield client
         for resource in (PODS, NODES):
@@ -66,6 +99,46 @@ async def test_the_scheduler_accepts_every_placement(client: KubeClient, seed: i
 @pytest.mark.parametrize("case", CASES, ids=[path.stem for path in CASES])
 async def test_the_scheduler_accepts_what_it_once_refused(client: KubeClient, case: Path) -> None:
     await _agree(client, read(case))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("seed", SPREAD_SEEDS)
+async def test_the_scheduler_accepts_every_placement_under_default_constraints(
+    spreading: KubeClient, seed: int
+) -> None:
+    await _agree(spreading, draw_spread(seed, (f"first-{seed}", f"second-{seed}")))
+
+
+@pytest.mark.integration
+async def test_the_scheduler_keeps_the_default_constraints_that_the_planner_keeps(spreading: KubeClient) -> None:
+    """Three equal pods in one zone it would refuse, and the plan without the constraints puts them there."""
+    namespace = "kept"
+    scenario = Scenario(namespaces={namespace: {}}, default_spread=DEFAULT_SPREAD)
+    scenario.waiting = [_web(namespace, number) for number in range(3)]
+    scenario.selecting = [service("web", namespace, {"app": "web"})]
+    zones = {each.candidates[0][1] for each in plan(scenario.snapshot()).purchases}
+    assert len(zones) == 3
+    naive = Scenario(namespaces=scenario.namespaces, waiting=scenario.waiting)
+    places, bought = targets(plan(naive.snapshot()))
+    assert len(bought) == 1
+    await _create(spreading, scenario, [*bought, *(_elsewhere(bought[0], zone) for zone in ZONES)])
+    assert await _place_in_order(spreading, scenario.waiting, places)
+
+
+def _web(namespace: str, number: int) -> Manifest:
+    container = {"name": "main", "image": "none", "resources": {"requests": {"cpu": "100m"}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"web-{number}", "namespace": namespace, "labels": {"app": "web"}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
+
+
+def _elsewhere(node: Manifest, zone: str) -> Manifest:
+    """A node like this one in another zone."""
+    labels = {**node["metadata"]["labels"], ZONE: zone, HOSTNAME: f"in-{zone}"}
+    return {**node, "metadata": {"name": f"in-{zone}", "labels": labels}}
 
 
 async def _agree(client: KubeClient, scenario: Scenario) -> None:
@@ -87,6 +160,8 @@ async def _create(client: KubeClient, scenario: Scenario, bought: list[Manifest]
         await client.create(NODES, node)
         taints = {"spec": {"taints": node["spec"]["taints"]}}  # without the one that admission adds
         await client.merge_patch(NODES, node["metadata"]["name"], taints)
+    for each in scenario.selecting:
+        await client.create(resource_of(each), each, each["metadata"]["namespace"])
     for pod in scenario.running:
         await client.create(PODS, pod, pod["metadata"]["namespace"])
 
