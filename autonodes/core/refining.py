@@ -9,6 +9,9 @@ How long this may take is said in seconds and counted in rounds, by what a round
 does not depend on how busy the machine is. Pools of different weight are seen to apart: a better price does not move a
 pod to a pool of a lower weight.
 
+Nodes out of a reservation stay as they are: they cost (next to) nothing, and there are only so many, which a packing
+does not know. It is the others that are packed anew.
+
 Limits: with more than `MOST_DEMANDS` different demands nothing is tried. Pods with caps are packed as if only the cap
 that forces the most nodes were there, and the rest is left to chance and greed.
 """
@@ -58,6 +61,10 @@ def refine(
     """
     left: Waiting = defaultdict(int)
     for bin_ in bought.bins.bins:
+        if 1 << bin_.row & bought.bins.catalog.counted:
+            attempt.bins.open(_lane(bin_), bin_.row, dict(bin_.counts), dict(bin_.load), bin_.copies)
+            attempt.ledger.buy(bought.bins.machine(bin_), bin_.copies)
+            continue
         for shape, count in bin_.counts.items():
             left[shape] += count * bin_.copies
     for bins in _by_weight(bought.bins):
@@ -69,10 +76,16 @@ def refine(
     return attempt if _cost(attempt.bins) < _cost(bought.bins) else bought
 
 
+def _lane(bin_: Bin) -> Lane:
+    return Lane(bin_.pool, bin_.open, bin_.rows)
+
+
 def _by_weight(bins: Bins) -> Iterable[list[Bin]]:
+    """Those that are packed anew."""
     found: dict[int, list[Bin]] = defaultdict(list)
     for bin_ in bins.bins:
-        found[bins.machine(bin_).pool.weight].append(bin_)
+        if not 1 << bin_.row & bins.catalog.counted:
+            found[bins.machine(bin_).pool.weight].append(bin_)
     return [found[weight] for weight in sorted(found, reverse=True)]
 
 
@@ -129,7 +142,8 @@ class _Packing:
         lane = Lane(pool, Requirements(), rows)
         for counts, number in deal({self._kinds[item][1]: n for item, n in copies.counts.items()}, copies.number):
             load = add(*(times(shape.requests, count) for shape, count in counts.items()))
-            on_sale = self._catalog.holding(load, rows & self._catalog.buyable & attempt.ledger.affordable())
+            affordable = attempt.ledger.affordable() & ~self._catalog.counted
+            on_sale = self._catalog.holding(load, rows & self._catalog.buyable & affordable)
             if not on_sale or not self._catalog.enough(pool, on_sale):
                 continue
             row = lowest(on_sale)
@@ -159,7 +173,7 @@ class _Packing:
         suits: dict[int, int] = defaultdict(int)
         for number, each in enumerate(self._classes):
             for rows in each.rows.values():
-                for index in bits(rows & self._catalog.buyable):
+                for index in bits(rows & self._catalog.buyable & ~self._catalog.counted):
                     suits[index] |= 1 << number
         devices = {name: place for place, name in enumerate(self._names)}
         found: dict[object, tuple[int, Supply]] = {}

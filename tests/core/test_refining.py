@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from autonodes.core import refining
 from autonodes.core.errors import EnvironmentFault
-from autonodes.core.labels import ZONE
-from autonodes.core.model import HostPort, InstanceType, Plan, Pod
+from autonodes.core.labels import CAPACITY_RESERVED, ZONE
+from autonodes.core.model import HostPort, InstanceType, Offering, Plan, Pod
 from autonodes.core.money import cost_limit
 from autonodes.core.planner import plan
 from autonodes.core.proof import prove
@@ -72,6 +73,24 @@ def test_limits_hold() -> None:
     assert len(found.purchases) <= len(first.purchases)
     assert found.cost <= first.cost
     assert not found.unplaced
+
+
+def test_what_is_reserved_is_kept_and_the_rest_becomes_cheaper() -> None:
+    """To a packing that counted on more reserved machines than there are nothing else would be worth its price."""
+
+    def reserving(instance_type: InstanceType, count: int) -> InstanceType:
+        name = f"cr-{instance_type.name}"
+        one = Offering(zone="z1", capacity_type=CAPACITY_RESERVED, price=0.0, reservation=name, count=count)
+        return replace(instance_type, offerings=(*instance_type.offerings, one))
+
+    def reserved(found: Plan) -> Counter[str]:
+        return Counter(name for each in found.purchases for name, _, kind, _ in each.candidates if kind == "reserved")
+
+    types = (*TYPES, reserving(replace(TYPES[1], name="m4r"), 3), reserving(replace(TYPES[4], name="r16r"), 2))
+    first, better = planned(mixture(), 0, types), planned(mixture(), 5, types)
+    assert reserved(first) == reserved(better) == {"m4r": 3, "r16r": 2}
+    assert better.cost < first.cost < planned(mixture(), 0).cost
+    assert sorted(uid for each in better.purchases for uid in each.pods) == sorted(each.uid for each in mixture())
 
 
 def test_what_must_keep_apart_does() -> None:

@@ -57,8 +57,11 @@ def _counts(snapshot: Snapshot) -> dict[str, int]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(reserving())
-def test_no_reservation_is_overdrawn_now_or_by_what_is_in_flight(snapshot: Snapshot) -> None:
+@given(reserving(), st.sampled_from((0.0, 2.0)))
+def test_no_reservation_is_overdrawn_now_or_by_what_is_in_flight(snapshot: Snapshot, seconds: float) -> None:
+    """Whether a plan is given time or not."""
+    pools = tuple(replace(each, planning_deadline=seconds) for each in snapshot.pools)
+    snapshot = replace(snapshot, pools=pools)
     counts = _counts(replace(snapshot, claims=()))
     first = plan(replace(snapshot, claims=()))
     assert all(taken <= counts[name] for name, taken in _reserved(first).items())

@@ -122,7 +122,7 @@ async def test_the_scheduler_keeps_the_default_constraints_that_the_planner_keep
     places, bought = targets(plan(naive.snapshot()))
     assert len(bought) == 1
     await _create(spreading, scenario, [*bought, *(_elsewhere(bought[0], zone) for zone in ZONES)])
-    assert await _place_in_order(spreading, scenario.waiting, places)
+    assert await _place_in_order(spreading, [], scenario.waiting, places)
 
 
 def _web(namespace: str, number: int) -> Manifest:
