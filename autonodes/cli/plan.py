@@ -41,9 +41,28 @@ from autonodes.core.errors import ConfigError
     help="What the plan may take to become cheaper; 0 for the first answer.",
 )
 @click.option(
+    "--preference-policy",
+    type=click.Choice(["Respect", "Ignore"]),
+    help="Whether what pods prefer decides where it costs nothing. The default is Respect, or what a recorded snapshot "
+    "says.",
+)
+@click.option(
+    "--min-values-policy",
+    type=click.Choice(["Strict", "BestEffort"]),
+    help="Whether nodes are bought that leave less of a choice than minValues of their NodePool ask for. The default "
+    "is Strict, or what a recorded snapshot says.",
+)
+@click.option(
     "-o", "--output", type=click.Choice(["table", "json", "yaml", "html"]), default="table", show_default=True
 )
-def plan(paths: tuple[str, ...], catalog: str | None, deadline: float, output: str) -> int:
+def plan(
+    paths: tuple[str, ...],
+    catalog: str | None,
+    deadline: float,
+    preference_policy: str | None,
+    min_values_policy: str | None,
+    output: str,
+) -> int:
     """Show which nodes would be bought for these pods, and what they would cost.
 
     Nothing is contacted and nothing is bought. Workloads count with the pods that they ask for. NodePools among the
@@ -66,7 +85,12 @@ def plan(paths: tuple[str, ...], catalog: str | None, deadline: float, output: s
         ignored = f" ({', '.join(found.passed_over)} is nothing that pods come from)" if found.passed_over else ""
         raise ConfigError("-f", " ".join(paths), remedy + ignored)
     pools = tuple(replace(pool, planning_deadline=deadline) for pool in found.snapshot.pools)
-    found.snapshot = replace(found.snapshot, pools=pools)
+    found.snapshot = replace(
+        found.snapshot,
+        pools=pools,
+        preference_policy=preference_policy or found.snapshot.preference_policy,
+        min_values_policy=min_values_policy or found.snapshot.min_values_policy,
+    )
     made = planner.plan(found.snapshot)
     report = planreport.report(found, made, prove(found.snapshot, made), fallback.name)
     if output == "table":

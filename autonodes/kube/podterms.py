@@ -111,7 +111,8 @@ class _Reader:
         labels = self._selected(read.label_selector, read.match_label_keys, None, path)
         return Spread(
             key=read.topology_key,
-            selector=PodSelector(labels, frozenset((self._namespace,))),
+            # kube-scheduler counts no pod for an empty selector (countPodsMatchSelector)
+            selector=PodSelector(labels or None, frozenset((self._namespace,))),
             max_skew=read.max_skew,
             min_domains=read.min_domains or 1,
             hard=read.when_unsatisfiable == "DoNotSchedule",

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from autonodes.cli.planreport import PlannedNode, Report
 from autonodes.cli.plantable import show
 from autonodes.core.proof import Proof, RunnerUp
 from autonodes.core.recording import Recording, encode
-from core.parts import machine, pod, snapshot
+from autonodes.core.requirements import Requirements
+from core.parts import machine, pod, pool, snapshot
 
 CATALOG = """
 - {name: small, cpu: 2, memory: 8Gi, price: 0.1, zones: [a, b]}
@@ -48,11 +51,18 @@ def catalog(tmp_path: Path) -> Path:
     return path
 
 
-def run(tmp_path: Path, *documents: dict[str, Any], catalog: Path, output: str = "json", stdin: str = "") -> Result:
+def run(
+    tmp_path: Path,
+    *documents: dict[str, Any],
+    catalog: Path,
+    output: str = "json",
+    stdin: str = "",
+    options: Sequence[str] = (),
+) -> Result:
     manifests = tmp_path / "manifests.yaml"
     manifests.write_text(yaml.safe_dump_all(documents))
     source = "-" if stdin else str(manifests)
-    arguments = ["-f", source, "--catalog", str(catalog), "-o", output]
+    arguments = ["-f", source, "--catalog", str(catalog), "-o", output, *options]
     return CliRunner().invoke(plan, arguments, input=stdin or None, standalone_mode=False)
 
 
@@ -162,6 +172,55 @@ def test_a_nodepool_is_used_as_it_is(tmp_path: Path, catalog: Path) -> None:
     assert (node["nodePool"], node["zone"]) == ("west", "b")
 
 
+def choosy_pool() -> dict[str, Any]:
+    """More types than there are."""
+    choice = {"key": "node.kubernetes.io/instance-type", "operator": "Exists", "minValues": 3}
+    reference = {"group": "autonodes.io", "kind": "LocalNodeClass", "name": "default"}
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": "choosy"},
+        "spec": {"template": {"spec": {"requirements": [choice], "nodeClassRef": reference}}},
+    }
+
+
+def test_the_policy_on_min_values_is_that_of_the_command_line(tmp_path: Path, catalog: Path) -> None:
+    documents = choosy_pool(), bare("a")
+    strict = planned(run(tmp_path, *documents, catalog=catalog))
+    assert "minValues" in strict["unplaced"][0]["reasons"][0]["text"]
+    assert strict == planned(run(tmp_path, *documents, catalog=catalog, options=["--min-values-policy", "Strict"]))
+    best_effort = planned(run(tmp_path, *documents, catalog=catalog, options=["--min-values-policy", "BestEffort"]))
+    assert [node["instanceType"] for node in best_effort["nodes"]] == ["small"]
+
+
+def test_the_policy_on_preferences_is_that_of_the_command_line(tmp_path: Path, catalog: Path) -> None:
+    expression = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["b"]}
+    wish = {"weight": 1, "preference": {"matchExpressions": [expression]}}
+    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
+    zones = {
+        policy: planned(
+            run(tmp_path, bare("a", affinity=affinity), catalog=catalog, options=["--preference-policy", policy])
+        )["nodes"][0]["zone"]
+        for policy in ("Respect", "Ignore")
+    }
+    assert zones == {"Respect": "b", "Ignore": "a"}
+
+
+def test_policies_of_a_recorded_snapshot_hold_unless_others_are_given(tmp_path: Path) -> None:
+    pools = [pool("default", "node.kubernetes.io/instance-type Exists")]
+    choosy = [replace(each, requirements=_at_least(each.requirements, 2)) for each in pools]
+    recorded = snapshot([pod("a", cpu=1)], types=[machine("m")], pools=choosy, min_values_policy="BestEffort")
+    path = tmp_path / "snapshot.json"
+    path.write_bytes(encode(Recording(snapshot=recorded)))
+    for options, nodes in ((), 1), (("--min-values-policy", "Strict"), 0):
+        result = CliRunner().invoke(plan, ["-f", str(path), "-o", "json", *options], standalone_mode=False)
+        assert planned(result)["summary"]["nodes"] == nodes
+
+
+def _at_least(requirements: Requirements, least: int) -> Requirements:
+    return Requirements(replace(each, min_values=least) for each in requirements.values())
+
+
 def test_nodeoverlays_correct_prices_and_those_that_contradict_are_reported(tmp_path: Path, catalog: Path) -> None:
     def overlay(name: str, price: str) -> dict[str, Any]:
         kind = {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["small"]}
@@ -189,6 +248,10 @@ def test_a_type_without_a_price_is_not_bought(tmp_path: Path, catalog: Path) -> 
         (
             bare("bad", nodeSelctor={"a": "b"}),
             "Pod/bad: spec.nodeSelctor: {'a': 'b'}: unknown key \"nodeSelctor\": did",
+        ),
+        (
+            bare("bad", cpu={"a": 1}),
+            "Pod/bad: spec.containers[0].resources.requests.cpu: {'a': 1}",
         ),
         (bare("bad", priorityClassName="top"), "Pod/bad: spec.priorityClassName: 'top': there is no such Priority"),
         (bare("bad", priority="high"), "Pod/bad: spec.priority: Expected int"),
@@ -223,6 +286,21 @@ def test_what_is_wrong_is_named_and_the_rest_is_planned(
     assert pods(document) == ["default/fine"]
     assert any(says in fault for fault in document["faults"]), document["faults"]
     assert result.return_value == 1
+
+
+def test_a_contradiction_and_a_pod_that_nothing_can_hold_are_named_and_the_rest_is_planned(
+    tmp_path: Path, catalog: Path
+) -> None:
+    lines = [{"key": "disk", "operator": operator, "values": ["ssd"]} for operator in ("In", "NotIn")]
+    required = {"nodeSelectorTerms": [{"matchExpressions": lines}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    documents = bare("fine"), bare("torn", affinity=affinity), bare("huge", cpu=500)
+    document = planned(run(tmp_path, *documents, catalog=catalog))
+    assert pods(document) == ["default/fine"]
+    told = {name: group["reasons"][0]["text"] for group in document["unplaced"] for name in group["pods"]}
+    assert "nodeSelectorTerms[0].matchExpressions[1]: 'disk NotIn [ssd]': contradicts" in told["default/torn"]
+    assert "(disk In [ssd])" in told["default/torn"]
+    assert "requested cpu=500; largest after DaemonSets cpu=64" in told["default/huge"]
 
 
 def test_a_file_that_is_no_yaml_does_not_stop_the_others(tmp_path: Path, catalog: Path) -> None:
