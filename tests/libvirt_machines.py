@@ -104,6 +104,14 @@ class Hypervisors:
     def upload(self, _connection: Any, volume: Any, content: Path | bytes) -> None:
         self.uploads[volume.path()] = content if isinstance(content, bytes) else content.read_bytes()
 
+    def lose(self, name: str) -> None:
+        """The next such call is carried out, and its answer lost."""
+        self.losing.add(name)
+
+    def seed_of(self, claim_uid: str) -> bytes:
+        """The volume that a claim's machine was given."""
+        return next(content for path, content in self.uploads.items() if path.endswith(f"{claim_uid}-seed.iso"))
+
     def domains(self, uri: str) -> list[Any]:
         return cast(list[Any], self.gates[uri]._connection.listAllDomains())
 

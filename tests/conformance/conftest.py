@@ -10,6 +10,7 @@ import pytest
 from controlplane import RunningControlPlane, control_plane
 from ec2market import built_in_market
 from ec2moto import Moto, moto_server
+from libvirt_daemon import Daemon, daemon
 from redfish import Emulator, emulator
 
 HOSTS = 6
@@ -25,6 +26,13 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPl
 @pytest.fixture(scope="session")
 def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with emulator(tmp_path_factory.mktemp("metal"), HOSTS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hypervisor() -> Iterator[Daemon]:
+    """That really starts machines; the copies of images are kept between tests."""
+    with daemon() as running:
         yield running
 
 

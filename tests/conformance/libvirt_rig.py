@@ -107,12 +107,10 @@ class LibvirtRig(Rig):
         self._made.use(hypervisors=listed)
 
     async def boot_files(self, machine: Machine) -> Mapping[str, tuple[bytes, int]]:
-        uploads = self._made.hypervisors.uploads
-        seed = next(content for path, content in uploads.items() if path.endswith(f"{machine.claim_uid}-seed.iso"))
-        return files_of(seed)
+        return files_of(self._made.hypervisors.seed_of(machine.claim_uid))
 
     async def lose_answer(self) -> None:
-        self._made.hypervisors.losing.add("defineXML")
+        self._made.hypervisors.lose("defineXML")
 
     async def announce_loss(self, machine: Machine) -> None:
         self._domain(machine.claim_uid).destroy()

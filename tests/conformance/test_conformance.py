@@ -14,8 +14,17 @@ from conformance.kwok_rig import kwok_rig
 from conformance.libvirt_rig import libvirt_rig
 from conformance.local_rig import local_rig
 from conformance.metal_rig import metal_rig
+from conformance.qemu_rig import qemu_rig
 
-RIGS = {"aws": aws_rig, "kwok": kwok_rig, "libvirt": libvirt_rig, "local": local_rig, "metal": metal_rig}
+RIGS = {
+    "aws": aws_rig,
+    "kwok": kwok_rig,
+    "libvirt": libvirt_rig,
+    "local": local_rig,
+    "metal": metal_rig,
+    "qemu": qemu_rig,
+}
+"""``libvirt`` is its test driver, ``qemu`` the same provider with machines that boot."""
 
 
 class TestProviders(ProviderConformance):
@@ -26,6 +35,7 @@ class TestProviders(ProviderConformance):
             pytest.param("metal", marks=pytest.mark.integration),
             "libvirt",
             pytest.param("local", marks=pytest.mark.e2e),
+            pytest.param("qemu", marks=pytest.mark.e2e),
         ]
     )
     async def rig(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from autonodes.provider import InsufficientCapacityError, MachineNotFoundError, NodeClassNotReadyError
@@ -60,6 +61,24 @@ async def test_when_all_are_gone_the_node_class_says_which_and_why(libvirt_setti
         request = await made.provider.instance_types(made.node_class)
         assert not any(offering.available for each in request for offering in each.offerings)
     await made.provider.validate(made.node_class)
+
+
+async def test_credentials_that_are_refused_are_told_and_the_other_hypervisor_is_used(
+    libvirt_setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = libvirt_setting
+    refused, opened = uri_of(made, "a"), libvirt.open
+
+    def authenticating(uri: str) -> object:
+        if uri == refused:
+            raise libvirt.libvirtError("authentication failed: Failed to verify client's certificate")
+        return opened(uri)
+
+    monkeypatch.setattr(libvirt, "open", authenticating)
+    assert (await made.provider.create(await made.request())).zone == "b"
+    made.use(hypervisors=made.node_class["spec"]["hypervisors"][:1])
+    with pytest.raises(NodeClassNotReadyError, match=r"a\.xml can't be reached: authentication failed"):
+        await made.provider.validate(made.node_class)
 
 
 async def test_a_hypervisor_without_the_network_is_left_out_and_named(libvirt_setting: Setting) -> None:
