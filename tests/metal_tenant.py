@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autonodes.core.ledger import Entry, flaws
+from autonodes.core.model import InstanceType
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import NotFoundError
 from autonodes.kube.ledger import Ledger
@@ -81,8 +82,9 @@ class Tenant:
         self.now += seconds
         self.provider.engine.wake()
 
-    async def buy(self) -> Machine:
-        types = await self.provider.instance_types(self.node_class)
+    async def buy(self, types: Sequence[InstanceType] | None = None) -> Machine:
+        """:param types: as offered before; asked for anew without"""
+        types = types or await self.provider.instance_types(self.node_class)
         uid = str(uuid.uuid4())
         return await self.provider.create(
             LaunchRequest(
@@ -97,8 +99,8 @@ class Tenant:
             )
         )
 
-    async def give_back(self, machine: Machine) -> None:
-        async with asyncio.timeout(WITHIN):
+    async def give_back(self, machine: Machine, *, within: float = WITHIN) -> None:
+        async with asyncio.timeout(within):
             while True:
                 try:
                     await self.provider.delete(machine.provider_id)

@@ -50,12 +50,20 @@ class Hosts:
 
     def __init__(self, kube: KubeClient) -> None:
         self._kube = kube
+        self._known: Mapping[str, Host] = {}
         self.written = 0
 
     async def all(self) -> list[Host]:
         """By name; complete, or it raises. One that can't be read is left out: its definition let it in once."""
-        found = [_host(body) for body in await self._kube.list(BAREMETALHOSTS)]
-        return sorted((each for each in found if each is not None), key=lambda each: each.name)
+        found = [self._read(body) for body in await self._kube.list(BAREMETALHOSTS)]
+        self._known = {each.uid: each for each in found if each is not None}
+        return sorted(self._known.values(), key=lambda each: each.name)
+
+    def _read(self, body: Mapping[str, Any]) -> Host | None:
+        """Of a large inventory most have not changed since the last look: reading each anew is what would cost."""
+        metadata = body["metadata"]
+        known = self._known.get(metadata["uid"])
+        return known if known and known.version == metadata["resourceVersion"] else _host(body)
 
     async def get(self, name: str) -> Host | None:
         """None if there is no such host, or it can't be read."""

@@ -42,7 +42,8 @@ async def _cycle(plane: RunningControlPlane, emulated: Emulator, directory: Path
         most = [0]
         await _until(kube, emulated.count, "Available", most)
         registered = time.monotonic()
-        machines = [await tenant.buy() for _ in range(emulated.count)]
+        types = await tenant.provider.instance_types(tenant.node_class)
+        machines = await asyncio.gather(*(tenant.buy(types) for _ in range(emulated.count)))
         await _until(kube, emulated.count, "Provisioned", most)
         provisioned = time.monotonic()
         await tenant.start()  # another controller: it goes on where the first one was
@@ -50,7 +51,7 @@ async def _cycle(plane: RunningControlPlane, emulated: Emulator, directory: Path
 
         async def give_back(machine: Any) -> None:
             async with gate:
-                await tenant.give_back(machine)
+                await tenant.give_back(machine, within=_PATIENCE)
 
         await asyncio.gather(*map(give_back, machines))
         await _until(kube, emulated.count, "Available", most)
