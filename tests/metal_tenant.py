@@ -13,12 +13,13 @@ from typing import Any
 from autonodes.core.ledger import Entry, flaws
 from autonodes.core.model import InstanceType
 from autonodes.kube.client import KubeClient
-from autonodes.kube.errors import NotFoundError
+from autonodes.kube.errors import ApiUnreachableError, NotFoundError
 from autonodes.kube.ledger import Ledger
 from autonodes.kube.resources import BAREMETALHOSTS, NODES
 from autonodes.provider import (
     BootFile,
     BootPlan,
+    Bootstrap,
     LaunchRequest,
     Machine,
     MachineNotFoundError,
@@ -26,6 +27,7 @@ from autonodes.provider import (
     ProviderContext,
 )
 from providers.metal import MetalProvider
+from providers.metal.bmc import BMCError
 from redfish import PROVIDER_ID_FILE, Hall
 
 WITHIN = 60.0
@@ -82,7 +84,9 @@ class Tenant:
         self.now += seconds
         self.provider.engine.wake()
 
-    async def buy(self, types: Sequence[InstanceType] | None = None) -> Machine:
+    async def buy(
+        self, types: Sequence[InstanceType] | None = None, *, joins: Callable[[str], Bootstrap] = Joins
+    ) -> Machine:
         """:param types: as offered before; asked for anew without"""
         types = types or await self.provider.instance_types(self.node_class)
         uid = str(uuid.uuid4())
@@ -95,7 +99,7 @@ class Tenant:
                 node_class=self.node_class,
                 labels={},
                 taints=(),
-                bootstrap=Joins(f"metal-{uid[:8]}"),
+                bootstrap=joins(f"metal-{uid[:8]}"),
             )
         )
 
@@ -106,6 +110,8 @@ class Tenant:
                     await self.provider.delete(machine.provider_id)
                 except MachineNotFoundError:
                     break
+                except (ApiUnreachableError, BMCError):
+                    pass  # asked again, as the controllers do
                 await asyncio.sleep(0.05)
         with contextlib.suppress(NotFoundError):
             await self.kube.delete(NODES, machine.claim_name)

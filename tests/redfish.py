@@ -11,7 +11,7 @@ import asyncio
 import base64
 import contextlib
 import json
-import shlex
+import re
 import socket
 import subprocess
 import sys
@@ -24,8 +24,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+import nocloud_seeds
 from autonodes.kube.client import KubeClient
-from autonodes.kube.errors import AlreadyExistsError, ApiError
+from autonodes.kube.errors import AlreadyExistsError, ApiUnreachableError
 from autonodes.kube.resources import BAREMETALHOSTS, NODES, SECRETS
 from bmc_emulator import system_uuid
 from controlplane import free_port
@@ -209,27 +210,32 @@ class Hall:
         async with self._session.get(seed_url) as answer:
             if answer.status != 200:
                 return  # the attempt is over
-            seed = await answer.read()
-        if seed.startswith(b"level="):
-            await self._wipe(machine, seed.decode())
+            seed = nocloud_seeds.read(await answer.read())
+        script = seed["user-data"].decode()
+        report_to = re.search(r"^report_to=(\S+)$", script, re.M)
+        if report_to:
+            await self._wipe(machine, report_to[1])
         elif machine.joins:
-            await self._join(json.loads(seed))
+            name = seed["meta-data"].decode().rpartition("local-hostname:")[2].strip()
+            await self._join(name, nocloud_seeds.written(script)[PROVIDER_ID_FILE].decode())
 
-    async def _wipe(self, machine: Machine, seed: str) -> None:
-        asked = dict(line.split("=", 1) for line in shlex.split(seed))
+    async def _wipe(self, machine: Machine, report_to: str) -> None:
         if machine.wipe_level:
             report = {"level": machine.wipe_level, "drive S1": "512 GB overwritten"}
-            async with self._session.post(asked["report_to"], json=report) as answer:
+            async with self._session.post(report_to, json=report) as answer:
                 await answer.read()
 
-    async def _join(self, plan: dict[str, Any]) -> None:
-        files = {each["path"]: base64.b64decode(each["content"]).decode() for each in plan["files"]}
-        node = {
-            "metadata": {"name": plan["nodeName"]},
-            "spec": {"providerID": files[PROVIDER_ID_FILE]},
-        }
-        with contextlib.suppress(ApiError):
-            await self._kube.create(NODES, node)
+    async def _join(self, name: str, provider_id: str) -> None:
+        node = {"metadata": {"name": name}, "spec": {"providerID": provider_id}}
+        while True:  # as a kubelet does
+            try:
+                await self._kube.create(NODES, node)
+            except AlreadyExistsError:
+                return
+            except ApiUnreachableError:
+                await asyncio.sleep(1.0)
+            else:
+                return
 
 
 def _answers(port: int) -> bool:

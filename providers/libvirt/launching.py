@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import libvirt
 
+from autonodes import nocloud
 from autonodes.api.libvirtnodeclass import LibvirtNodeClassSpec
 from autonodes.provider import Bootstrap, NodeClassNotReadyError, NodeSettings, ProviderError, ProviderID
-from providers.libvirt import acceleration, catalogue, domains, machines, rooms, seeds
+from providers.libvirt import acceleration, catalogue, domains, machines, rooms
 from providers.libvirt.domains import Boot, Hardware
 from providers.libvirt.errors import refused
 from providers.libvirt.fleet import Fleet
@@ -84,7 +85,7 @@ class Launching:
         await hypervisor.call(lambda connection: machines.define(connection, record, xml))
         found = await self._fleet.find(record)
         if found is None or found.state != "running":
-            content = seeds.seed(bootstrap.boot_plan(_settings(record, provider_id)), instance_id=record.claim_uid)
+            content = nocloud.seed(bootstrap.boot_plan(_settings(record, provider_id)), instance_id=record.claim_uid)
             await hypervisor.call(lambda connection: machines.add_disk(connection, record, backing))
             await hypervisor.call(lambda connection: machines.add_seed(connection, record, content, self._upload))
             await hypervisor.call(lambda connection: machines.start(connection, record))

@@ -1,4 +1,4 @@
-"""A management controller, as the rest sees it, and what can be wrong with one.
+"""A management controller, or what stands in for one, as the rest sees it, and what can be wrong with one.
 
 Calls block (sushy does) and are made in threads; each ends within `TIMEOUT`, so that a controller that hangs holds up
 one thread for that long and nobody else.
@@ -7,6 +7,7 @@ one thread for that long and nobody else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 from autonodes.provider import ProviderError
@@ -42,6 +43,26 @@ class BadCertificateError(BMCError):
     reason = "BadCertificate"
 
 
+class BadHostKeyError(BMCError):
+    """Whoever answers at a host's address is not that host."""
+
+    reason = "BadHostKey"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """What a host is to boot.
+
+    :param image: URL
+    :param seed_url: of a NoCloud volume with `script`
+    :param script: what makes the booted image what it is to be; holds secrets
+    """
+
+    image: str
+    seed_url: str = field(repr=False)
+    script: str = field(repr=False)
+
+
 class BMC(Protocol):
     def facts(self) -> Mapping[str, str]:
         """``uuid``, and what else it knows: ``manufacturer``, ``model``, ``serial``, ``memory``, ``processors``.
@@ -65,8 +86,8 @@ class BMC(Protocol):
         """:raises BMCError: it was not set"""
         ...
 
-    def insert(self, image: str, seed: str) -> None:
-        """Two virtual drives: what to boot, and its seed (URLs that the controller fetches); whatever was in is out.
+    def insert(self, media: Media) -> None:
+        """Two virtual drives: what to boot, and its seed; whatever was in is out.
 
         :raises BMCError: not inserted
         """
@@ -74,4 +95,11 @@ class BMC(Protocol):
 
     def eject(self) -> None:
         """:raises BMCError: something may still be in"""
+        ...
+
+    def reset(self) -> Mapping[str, str] | None:
+        """Remove what its tenant left, if that needs no boot: what was done, with its ``level``. None if it does.
+
+        :raises BMCError: something may still be there
+        """
         ...

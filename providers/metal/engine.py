@@ -22,6 +22,7 @@ from autonodes.core.errors import AutonodesError
 from autonodes.kube.errors import ConflictError
 from providers.metal.allocations import Allocation, Allocations
 from providers.metal.bmc import BMC, BMCError
+from providers.metal.drivers import driver
 from providers.metal.hosts import Host, Hosts, conditions
 from providers.metal.states import AT_WORK, State
 
@@ -49,11 +50,11 @@ class Controllers:
     async def of(self, host: Host) -> BMC:
         """:raises BadCredentialsError: its Secret can't be used"""
         secret = await self._hosts.secret(host)
-        key = (host.spec.bmc, tuple(sorted(secret.items())))
+        key = (host.spec.bmc, host.spec.ssh, tuple(sorted(secret.items())))
         known = self._known.get(host.name)
         if known is None or known[0] != key:
             ca_file = await asyncio.to_thread(self._authority, host, secret)
-            known = self._known[host.name] = (key, await self._hosts.controller(host, ca_file))
+            known = self._known[host.name] = (key, driver(host.spec, secret, ca_file))
         return known[1]
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:

@@ -18,8 +18,7 @@ from autonodes.api.conditions import READY, Condition, ConditionStatus, set_cond
 from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import NotFoundError
 from autonodes.kube.resources import BAREMETALHOSTS, SECRETS
-from providers.metal.bmc import BMC, BadCredentialsError
-from providers.metal.redfish import Redfish
+from providers.metal.bmc import BadCredentialsError
 from providers.metal.states import State, check
 
 NAMESPACE: Final = "kube-system"
@@ -95,26 +94,13 @@ class Hosts:
             raise ValueError(f"{host.name}: what was written can't be read")
         return written
 
-    async def controller(self, host: Host, ca_file: str | None) -> BMC:
-        """:param ca_file: with the authority's certificate of its Secret, if there is one
-
-        :raises BadCredentialsError: the Secret is not there, or not whole
-        """
-        secret = await self.secret(host)
-        username, password = secret.get("username", ""), secret.get("password", "")
-        if not username or not password:
-            name = host.spec.bmc.credentials_secret
-            raise BadCredentialsError(f"Secret {NAMESPACE}/{name} has no username or no password: add both")
-        verify: bool | str = False if host.spec.bmc.skip_certificate_check else ca_file or True
-        return Redfish(host.spec.bmc.address, username, password, verify=verify)
-
     async def secret(self, host: Host) -> Mapping[str, str]:
         """:raises BadCredentialsError: it is not there"""
-        name = host.spec.bmc.credentials_secret
+        name = host.spec.credentials_secret
         try:
             data = (await self._kube.get(SECRETS, name, NAMESPACE)).get("data") or {}
         except NotFoundError as error:
-            remedy = "make it, with username and password"
+            remedy = "make it, with username and password" if host.spec.bmc else "make it, with ssh-privatekey"
             raise BadCredentialsError(f"Secret {NAMESPACE}/{name} does not exist: {remedy}") from error
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 

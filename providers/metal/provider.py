@@ -42,7 +42,7 @@ from providers.metal import catalogue
 from providers.metal.allocations import Allocation, Allocations, Table
 from providers.metal.engine import Controllers, Engine
 from providers.metal.hosts import Host, Hosts
-from providers.metal.media import Media
+from providers.metal.media import MediaServer
 from providers.metal.seeds import Seeds
 from providers.metal.states import State
 from providers.metal.work import Work, provider_id
@@ -51,6 +51,10 @@ AT_ONCE: Final = 20
 SILENCE: Final = 40.0
 """Seconds: a kubelet renews its lease every ten, and the node counts as gone after forty."""
 _TOLERATION: Final = 600.0
+_KUBELET: Final[Mapping[str, Any]] = {
+    "cgroupDriver": "cgroupfs",  # as the plan's containerd has it
+    "volumePluginDir": "/var/lib/kubelet/volumeplugins",  # the default lies where images are read-only
+}
 _NODE_LEASES: Final = "kube-node-lease"
 
 
@@ -64,7 +68,7 @@ class MetalProvider:
         self._cluster, self._kube, self._now = context.cluster, context.kube, now
         host, _, port = context.options.get("media-address", "0.0.0.0:8089").rpartition(":")
         self._hosts, self._allocations = Hosts(context.kube), Allocations(context.kube)
-        self._media = Media(host, int(port), context.options.get("media-url", ""))
+        self._media = MediaServer(host, int(port), context.options.get("media-url", ""))
         self._seeds = Seeds(context.kube, context.cluster)
         self._controllers = Controllers(self._hosts, context.state_dir / self.name / "authorities")
         self._cleaning_image = context.options.get("cleaning-image", "")
@@ -133,6 +137,7 @@ class MetalProvider:
             provider_id=ProviderID(provider_id(self._cluster, request.claim_uid)),
             labels=catalogue.node_labels(host),
             max_pods=host.spec.pods,
+            kubelet=_KUBELET,
         )
         await self._seeds.write(request.claim_uid, request.bootstrap.boot_plan(settings))
         self.engine.wake()

@@ -18,6 +18,7 @@ from providers.metal.bmc import (
     BMCError,
     BMCUnreachableError,
     BootFrom,
+    Media,
     Power,
 )
 
@@ -72,12 +73,12 @@ class Redfish:
         with _translated(self._address):
             self._fresh().set_system_boot_options(_BOOT[device], enabled=sushy.BootSourceOverrideEnabled.ONCE)
 
-    def insert(self, image: str, seed: str) -> None:
+    def insert(self, media: Media) -> None:
         with _translated(self._address):
             drives = self._drives()
             if len(drives) < 2:
                 raise BMCError(f"{self._address}: it has {len(drives)} virtual drives; two are needed, or boot: pxe")
-            for drive, url in zip(drives, (image, seed), strict=False):
+            for drive, url in zip(drives, (media.image, media.seed_url), strict=False):
                 if drive.inserted:
                     drive.eject_media()
                 drive.insert_media(url)
@@ -87,6 +88,9 @@ class Redfish:
             for drive in self._drives():
                 if drive.inserted:
                     drive.eject_media()
+
+    def reset(self) -> None:
+        """Needs a boot."""
 
     def _drives(self) -> list[Any]:
         """The one to boot from first."""

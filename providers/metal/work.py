@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -14,11 +15,11 @@ from autonodes.kube.ledger import Ledger
 from autonodes.kube.resources import NODES, node_class
 from providers.metal import seeds
 from providers.metal.allocations import Allocation
-from providers.metal.bmc import BMC, BMCError
+from providers.metal.bmc import BMC, BMCError, Media
 from providers.metal.engine import Controllers
 from providers.metal.hosts import Host, Hosts, conditions
-from providers.metal.media import Media
-from providers.metal.seeds import Seeds
+from providers.metal.media import MediaServer
+from providers.metal.seeds import Seed, Seeds
 from providers.metal.states import Reset, State, is_hopeless, recent, reset_of
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Work:
         kube: KubeClient,
         hosts: Hosts,
         ledger: Ledger,
-        media: Media,
+        media: MediaServer,
         seeds_: Seeds,
         controllers: Controllers,
         *,
@@ -82,7 +83,7 @@ class Work:
         host = await self._hosts.write(host, step_since=now, generation=host.generation)
         twin = await self._twin(host, lambda other: other.name < host.name and _same(other, host))
         if twin is not None:
-            await self._refuse(host, "Duplicate", f"{twin.name} has the same management controller: delete one", now)
+            await self._refuse(host, "Duplicate", f"{twin.name} has the same address: delete one", now)
             return
         await self._controllers.call(bmc.power)
         await self._enter(host, State.INSPECTING, now)
@@ -183,8 +184,8 @@ class Work:
                 await self._controllers.call(bmc.switch, "ForceOff")
                 await self._hosts.write(host, step=COLD)
                 return
-            url = self._media.offer(host.name, lambda _: seed)
-            await self._start(bmc, await self._image(allocation), url, reset)
+            media = self._offer(host, await self._image(allocation), lambda _: seed)
+            await self._start(host, bmc, media, reset)
         except BMCError as error:
             await self._failed_if_late(host, now, PATIENCE, str(error))
             raise
@@ -204,8 +205,12 @@ class Work:
                 await self._failed_if_late(host, now, PATIENCE, "it does not switch off")
                 return
             host = await self._released(host, now)
-            url = self._media.offer(host.name, lambda report_to: seeds.wiping(host.spec.wipe, report_to))
-            await self._start(bmc, self._cleaning_image, url, Reset.FORCED)
+            done = await self._controllers.call(bmc.reset)
+            if done is not None:
+                await self._wiped(host, bmc, {**done, "nonce": secrets.token_hex(32)}, now)
+                return
+            media = self._offer(host, self._cleaning_image, lambda url: seeds.wiping(host.spec.wipe, url))
+            await self._start(host, bmc, media, Reset.FORCED)
         except BMCError as error:
             await self._failed_if_late(host, now, PATIENCE, str(error))
             raise
@@ -216,7 +221,11 @@ class Work:
         if proof is None:
             limit = WIPE_TIMEOUT[host.spec.wipe]
             await self._failed_if_late(host, now, limit, "no proof that it was wiped")
-            return
+        else:
+            await self._wiped(host, bmc, proof, now)
+
+    async def _wiped(self, host: Host, bmc: BMC, proof: Mapping[str, str], now: float) -> None:
+        """Available, if that was enough."""
         level = proof.get("level", "")
         if level not in WIPE_LEVELS or WIPE_LEVELS.index(level) < WIPE_LEVELS.index(host.spec.wipe):
             await self._failed(host, now, f"it was wiped at level {level}, {host.spec.wipe} is asked for")
@@ -237,10 +246,17 @@ class Work:
             chain = await self._note(host, chain, "released", now, tenant=last.tenant, claim=last.claim)
         return await self._hosts.write(host, ledger_head=digest(chain[-1]) if chain else "")
 
-    async def _start(self, bmc: BMC, image: str, seed_url: str, reset: Reset) -> None:
+    def _offer(self, host: Host, image: str, seed: Callable[[str], Seed]) -> Media:
+        mac = host.spec.boot_mac if host.spec.boot == "pxe" else None
+        return self._media.offer(host.name, image, seed, mac=mac or "")
+
+    async def _start(self, host: Host, bmc: BMC, media: Media, reset: Reset) -> None:
         call = self._controllers.call
-        await call(bmc.insert, image, seed_url)
-        await call(bmc.boot_once_from, "Cd")
+        if host.spec.boot == "pxe":
+            await call(bmc.boot_once_from, "Pxe")
+        else:
+            await call(bmc.insert, media)
+            await call(bmc.boot_once_from, "Cd")
         if await self._is_off(bmc):
             await call(bmc.switch, "On")
         else:
@@ -329,7 +345,7 @@ def provider_id(cluster: str, claim_uid: str) -> str:
 def _same(one: Host, other: Host) -> bool:
     """Whether they have one controller, or were found to be one machine."""
     uuid = one.status.facts.get("uuid")
-    return one.spec.bmc.address == other.spec.bmc.address or bool(uuid and uuid == other.status.facts.get("uuid"))
+    return one.spec.address == other.spec.address or bool(uuid and uuid == other.status.facts.get("uuid"))
 
 
 def _changed(host: Host) -> bool:

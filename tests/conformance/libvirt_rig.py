@@ -13,7 +13,7 @@ import pytest
 from autonodes.conformance import DriftCase, Fault, Rig
 from autonodes.provider import Machine
 from libvirt_machines import Setting, setting
-from libvirt_seeds import files_of
+from nocloud_seeds import files_of
 from providers.libvirt import LibvirtProvider
 from providers.libvirt.domains import metadata
 from providers.libvirt.records import domain_uuid, from_metadata

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import json
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,10 @@ from autonodes.verify.faultproxy import FaultProxy
 from conformance.behind_proxy import RigBehindProxy
 from conformance.conftest import HOSTS
 from controlplane import RunningControlPlane
+from nocloud_seeds import files_of
 from providers.metal import MetalProvider
 from providers.metal.allocations import Allocation, Allocations
-from providers.metal.seeds import LABEL, PLAN
+from providers.metal.seeds import LABEL, META_DATA, USER_DATA, Seed
 from redfish import PASSWORD, Emulator, Hall
 
 _WITHIN = 60.0
@@ -119,8 +119,8 @@ class MetalRig(RigBehindProxy):
     async def boot_files(self, machine: Machine) -> Mapping[str, tuple[bytes, int]]:
         selector = f"autonodes.io/claim-uid={machine.claim_uid}"
         (seed,) = await self._kube.list(SECRETS, "kube-system", label_selector=selector)
-        plan = json.loads(base64.b64decode(seed["data"][PLAN]))
-        return {each["path"]: (base64.b64decode(each["content"]), each["mode"]) for each in plan["files"]}
+        script, about = (base64.b64decode(seed["data"][name]).decode() for name in (USER_DATA, META_DATA))
+        return files_of(Seed(script, about).volume())
 
     def unusable(self) -> Sequence[tuple[Mapping[str, Any], str]]:
         image = self._hall.image

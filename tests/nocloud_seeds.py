@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import re
+import shlex
 import stat
 import subprocess
 import tempfile
@@ -23,6 +26,12 @@ def read(seed: bytes) -> dict[str, bytes]:
         found[name] = out.getvalue()
     image.close()
     return found
+
+
+def written(script: str) -> dict[str, bytes]:
+    """Path → content of the files that a script writes, without running it."""
+    parts = re.findall(r"^put (\S+) [0-7]+ <<'END'\n(.*?)END$", script, re.M | re.S)
+    return {shlex.split(path)[0]: base64.b64decode(content) for path, content in parts}
 
 
 def files_of(seed: bytes) -> Mapping[str, tuple[bytes, int]]:

@@ -58,15 +58,25 @@ WantedBy=multi-user.target
 
 def seed(plan: BootPlan, *, instance_id: str) -> bytes:
     """The volume's content."""
+    return volume(user_data(plan), meta_data(plan.node_name, instance_id=instance_id))
+
+
+def volume(user_data: str, meta_data: str) -> bytes:
+    """A volume with these two files."""
     image = pycdlib.PyCdlib()
     image.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident="cidata")
-    meta = f"instance-id: {instance_id}\nlocal-hostname: {plan.node_name}\n".encode()
-    for short, name, content in (("USERDATA", "user-data", user_data(plan).encode()), ("METADATA", "meta-data", meta)):
+    for short, name, text in (("USERDATA", "user-data", user_data), ("METADATA", "meta-data", meta_data)):
+        content = text.encode()
         image.add_fp(io.BytesIO(content), len(content), f"/{short}.;1", rr_name=name, joliet_path=f"/{name}")
     out = io.BytesIO()
     image.write_fp(out)
     image.close()
     return out.getvalue()
+
+
+def meta_data(hostname: str, *, instance_id: str) -> str:
+    """:param instance_id: another one is another machine: what runs once, runs again"""
+    return f"instance-id: {instance_id}\nlocal-hostname: {hostname}\n"
 
 
 def user_data(plan: BootPlan) -> str:
