@@ -25,7 +25,7 @@ from autonodes.api.objects import timestamp
 from autonodes.controllers.roomseeking import RoomSeeking
 from autonodes.core.clock import Clock
 from autonodes.core.errors import ConfigError
-from autonodes.core.labels import EXPENDABLE, INITIALIZED, NODE_POOL
+from autonodes.core.labels import EXPENDABLE, INITIALIZED, NODE_POOL, REQUIRED_TOPOLOGY
 from autonodes.core.model import Node, Plan, Pod, PodGroup, PodUID
 from autonodes.kube.cache import Cache, Change
 from autonodes.kube.client import KubeClient, Object
@@ -41,6 +41,9 @@ CONSUME: Final = "autoscaling.x-k8s.io/consume-provisioning-request"
 
 BOOKED: Final = 600.0
 """Seconds for which room is kept that nobody uses; Cluster Autoscaler's number, which Kueue counts on."""
+
+_KUEUE_REQUIRED_TOPOLOGY: Final = "kueue.x-k8s.io/podset-required-topology"
+"""Annotation of a pod template: a node label of which all pods of the set must see one value."""
 
 _ACCEPTED: Final = "Accepted"
 _PROVISIONED: Final = "Provisioned"
@@ -173,6 +176,9 @@ class ProvisioningRequests(RoomSeeking[Object]):
                 return f"spec.podSets[{number}].podTemplateRef.name: there is no PodTemplate {name!r}"
             except (ConfigError, msgspec.ValidationError) as error:
                 return f"PodTemplate {name}: {error}"
+        domains = sorted({pod.annotations.get(REQUIRED_TOPOLOGY, "none") for pod in pods})
+        if len(domains) > 1:
+            return f"spec.podSets: their templates require different topologies ({', '.join(domains)}): give all one"
         return tuple(pods)
 
     async def _show(self, body: Object, before: tuple[Condition, ...], verdicts: Mapping[str, Verdict]) -> None:
@@ -203,8 +209,11 @@ def unmet(requests: Mapping[str, Sequence[Pod]], others: Iterable[Pod]) -> tuple
 
 def groups_of(pods: Iterable[Pod]) -> tuple[PodGroup, ...]:
     """The groups that the pods of requests are in, none of which may be missing."""
-    sizes = Counter((pod.namespace, pod.group) for pod in pods)
-    return tuple(PodGroup(namespace=space, name=name, min_count=size) for (space, name), size in sizes.items())
+    sizes = Counter((pod.namespace, pod.group, pod.annotations.get(REQUIRED_TOPOLOGY, "")) for pod in pods)
+    return tuple(
+        PodGroup(namespace=space, name=name, min_count=size, topology_key=topology)
+        for (space, name, topology), size in sizes.items()
+    )
 
 
 def pods_of_set(body: Object, number: int, template: Mapping[str, Any], count: int) -> list[Pod]:
@@ -218,12 +227,14 @@ def pods_of_set(body: Object, number: int, template: Mapping[str, Any], count: i
     request = body["metadata"]
     metadata = {**(template.get("metadata") or {}), "name": request["name"], "namespace": request["namespace"]}
     shape = decode_pod(msgspec.json.encode({"metadata": metadata, "spec": template["spec"]}))
-    checks_only = body["spec"]["provisioningClassName"] == CHECK
+    added = {EXPENDABLE: "true"} if body["spec"]["provisioningClassName"] == CHECK else {}
+    if topology := _required_topology(metadata.get("annotations") or {}):
+        added[REQUIRED_TOPOLOGY] = topology
     one = replace(
         shape,
         volumes=(),
         resource_claims=(),
-        annotations={**shape.annotations, **({EXPENDABLE: "true"} if checks_only else {})},
+        annotations={**shape.annotations, **added},
         owner_kind=PROVISIONINGREQUESTS.kind,
         owner_uid=request["uid"],
         group=f"provisioning-request/{request['name']}",
@@ -233,6 +244,11 @@ def pods_of_set(body: Object, number: int, template: Mapping[str, Any], count: i
     stem = f"{request['name']}-{number}"
     uid = f"{request['uid']}/{number}"
     return [replace(one, uid=PodUID(f"{uid}/{each}"), name=f"{stem}-{each}") for each in range(count)]
+
+
+def _required_topology(annotations: Mapping[str, str]) -> str:
+    """Ours, or what Kueue's users write into the template of a job's pods."""
+    return annotations.get(REQUIRED_TOPOLOGY) or annotations.get(_KUEUE_REQUIRED_TOPOLOGY, "")
 
 
 def _conditions(body: Object) -> tuple[Condition, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from autonodes.controllers.provisioningrequests import ATOMIC, BOOKED, CHECK, CONSUME, ProvisioningRequests
+from autonodes.core.labels import ZONE
 from autonodes.core.model import Plan
 from autonodes.core.planner import plan
 from autonodes.kube.errors import NotFoundError
@@ -83,6 +84,33 @@ async def test_nothing_is_bought_where_not_all_of_it_can_be() -> None:
     assert found.purchases == ()
     assert found.refused_groups == ("default/provisioning-request/job",)
     assert world.api.condition("Provisioned") == ("False", "CapacityIsNotFound")
+
+
+@pytest.mark.parametrize("annotation", ["autonodes.io/required-topology", "kueue.x-k8s.io/podset-required-topology"])
+async def test_all_of_it_is_in_one_domain_if_its_template_says_so(annotation: str) -> None:
+    up = [node(name, cpu=2, labels={ZONE: zone}) for name, zone in (("a", "z1"), ("b", "z2"))]
+    anywhere = World()
+    await anywhere.round(nodes=up, types=[], pools=[])
+    assert anywhere.api.condition("Provisioned") == ("True", "CapacityIsFound")
+    world = World()
+    world.api.templates["t"] = {"template": {**TEMPLATE, "metadata": {"annotations": {annotation: ZONE}}}}
+    found = await world.round(nodes=up, types=[], pools=[])
+    assert found.placements == {}
+    assert world.api.condition("Provisioned") == ("False", "CapacityIsNotFound")
+    bought = await world.round(types=[machine("small", cpu=2, price=0.1, zones=["z1", "z2"])])
+    assert len({each.requirements[ZONE].single for each in bought.purchases}) == 1
+    assert sum(len(each.pods) for each in bought.purchases) == 3
+
+
+async def test_pod_sets_that_require_different_domains_fail_the_request() -> None:
+    world = World()
+    world.api.request["spec"]["podSets"].append({"podTemplateRef": {"name": "other"}, "count": 1})
+    annotated = {"metadata": {"annotations": {"autonodes.io/required-topology": ZONE}}}
+    world.api.templates["other"] = {"template": {**TEMPLATE, **annotated}}
+    await world.look()
+    assert world.api.condition("Failed") == ("True", "FailedToResolve")
+    (failed,) = [each for each in world.api.request["status"]["conditions"] if each["type"] == "Failed"]
+    assert f"(none, {ZONE}): give all one" in failed["message"]
 
 
 async def test_a_check_buys_nothing() -> None:

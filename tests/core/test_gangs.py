@@ -159,6 +159,18 @@ class TestTopology:
         assert len(found.purchases) == 3
         assert len(zones(found)) == 1
 
+    def test_a_pod_group_says_it_by_its_constraints(self) -> None:
+        group = PodGroup(namespace="default", name="train", min_count=4, topology_key=ZONE)
+        nodes = [ready_node(f"in-{zone}", cpu=2, labels={ZONE: zone}) for zone in ("z1", "z2")]
+        given = {"nodes": [each for each, _ in nodes], "claims": [each for _, each in nodes], "groups": (group,)}
+        waiting = [pod(f"train-{number}", cpu=1, group="train") for number in range(4)]
+        refused = plan(snapshot(waiting, pools=[], **given))
+        assert refused.placements == {}
+        assert why(refused, "train-0").code == GROUP_REFUSED
+        found = plan(snapshot(waiting, types=[SMALL], **given))
+        where = zones(found) | {name.removeprefix("in-") for name in found.placements.values()}
+        assert len(where) == 1
+
     def test_the_zone_is_the_cheapest_that_holds_all(self) -> None:
         cheap = machine("cheap", cpu=2, price=0.05, zones=("z1",))
         only_here = machine("gpu", cpu=2, gpu=1, price=1.0, zones=("z2",))

@@ -9,7 +9,7 @@ import pytest
 from autonodes.core.labels import INITIALIZED, NODE_POOL, ZONE
 from autonodes.core.model import InstanceType, Plan, Pod
 from autonodes.core.planner import plan
-from autonodes.core.sharing import MIG_CONFIG, shared
+from autonodes.core.sharing import GPU_REPLICAS, MIG_CONFIG, shared
 from core.parts import GPU, amounts, claim, machine, node, pod, pods, pool, ready_node, snapshot
 
 PLAIN = machine("plain", cpu=4, memory="16Gi", price=0.2)
@@ -79,6 +79,16 @@ def test_mig_instances_are_known_before_the_node_exists() -> None:
     found = plan(snapshot(waiting, types=[PLAIN, cut]))
     assert bought(found) == ["gpu-8"]
     assert not found.unplaced
+
+
+def test_replicas_of_time_sliced_gpus_are_known_before_the_node_exists() -> None:
+    """A card that is shown four times holds four pods."""
+    sliced = shared(ONE, {GPU_REPLICAS: "4"})
+    found = plan(snapshot(pods("a", 8, cpu="100m", gpu=1), types=[PLAIN, sliced]))
+    assert bought(found) == ["gpu-1", "gpu-1"]
+    assert sorted(len(each.pods) for each in found.purchases) == [4, 4]
+    whole = plan(snapshot(pods("a", 8, cpu="100m", gpu=1), types=[PLAIN, ONE]))
+    assert len(whole.purchases) == 8
 
 
 def test_whole_gpus_are_not_found_on_a_machine_that_is_cut() -> None:

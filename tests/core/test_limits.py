@@ -86,6 +86,24 @@ def test_what_costs_money_already_counts(what: dict[str, Sequence[object]], left
         assert sum(purchase.price for purchase in found.purchases) == pytest.approx(0.1 * left)
 
 
+@pytest.mark.parametrize("of_cluster", [False, True])
+def test_a_limit_in_dollars_a_month_counts_what_is_in_flight(of_cluster: bool) -> None:
+    """365 dollars in 730 hours are half a dollar an hour: five small machines, of which two are on their way."""
+    limits = cost_limit(None, 365.0)
+    flying = [claim(name, launched=False, requirements=requirements(f"{INSTANCE_TYPE} In small")) for name in "ab"]
+    pools = [pool(limits={} if of_cluster else limits)]
+    given = {"limits": limits} if of_cluster else {}
+    found = plan(snapshot(pods("a", 9, cpu=2), types=(SMALL, LARGE), pools=pools, claims=flying, **given))
+    assert sum(each.price for each in found.purchases) == pytest.approx(0.3)
+    assert "cost limit $0.50/h" in str(next(iter(found.unplaced.values()))[0].text)
+
+
+def test_important_pods_get_the_money() -> None:
+    waiting = [*pods("low", 3, cpu=2), *pods("high", 2, cpu=2, priority=100)]
+    found = plan(snapshot(waiting, types=(SMALL,), pools=[limited(0.2)]))
+    assert {uid for each in found.purchases for uid in each.pods} == {"high-000", "high-001"}
+
+
 def test_a_candidate_that_the_money_does_not_allow_is_left_out() -> None:
     found = plan(snapshot(FIVE[:1], types=(SMALL, LARGE), pools=[limited(0.45)]))
     assert {candidate[0] for candidate in found.purchases[0].candidates} == {"small"}
