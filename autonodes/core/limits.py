@@ -8,7 +8,8 @@ what the dearest of its pool does: rather nothing is bought than more than allow
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 from autonodes.core.bitsets import bits
 from autonodes.core.catalog import Catalog, Row
@@ -107,23 +108,49 @@ def _shown(name: str, limit: int, left: int) -> str:
     return f"{name} limit {format_resource(name, limit)}, {format_resource(name, left)} left"
 
 
-def open_ledger(snapshot: Snapshot, catalog: Catalog, standing: Standing, gone: int = 0) -> Ledger:
-    """The limits of all pools and of the cluster, less what is there already.
+class Charges:
+    """The limits of all pools and of the cluster, and what of them is used already.
 
-    :param gone: mask of the places that are thought away
+    What each place uses is found out once, for however many ledgers.
     """
-    limits = {pool.name: pool.limits for pool in snapshot.pools if pool.limits}
-    ledger = Ledger(limits | ({CLUSTER: snapshot.limits} if snapshot.limits else {}), catalog)
-    prices = _Prices(catalog, counted=any(COST in each for each in ledger.limits.values()))
-    for index in bits(standing.every & ~gone) if ledger.limits else ():
-        pool, capacity, price = _use(standing.places[index], catalog, prices)
-        if pool is not None:
-            ledger.charge(pool, _cost(capacity, price))
-    for index in bits(standing.unlaunched & ~gone):
-        claim = standing.places[index].claim
-        if claim is not None:
-            ledger.reservations.take_one_of(claim_rows(claim, catalog))
-    return ledger
+
+    def __init__(self, snapshot: Snapshot, catalog: Catalog, standing: Standing) -> None:
+        limits = {pool.name: pool.limits for pool in snapshot.pools if pool.limits}
+        self._limits = limits | ({CLUSTER: snapshot.limits} if snapshot.limits else {})
+        self._catalog, self._standing = catalog, standing
+
+    def ledger(self, gone: int = 0) -> Ledger:
+        """What may still be bought.
+
+        :param gone: mask of the places that are thought away
+        """
+        ledger = Ledger(self._limits, self._catalog)
+        ledger.left = {pool: dict(left) for pool, left in self._left.items()}
+        for index in bits(gone) if ledger.limits else ():
+            pool, cost = self._uses[index]
+            if pool is not None:
+                ledger.charge(pool, cost, -1)
+        for index in bits(self._standing.unlaunched & ~gone):
+            claim = self._standing.places[index].claim
+            if claim is not None:
+                ledger.reservations.take_one_of(claim_rows(claim, self._catalog))
+        return ledger
+
+    @cached_property
+    def _uses(self) -> Sequence[tuple[str | None, Resources]]:
+        """Of each place its pool and what it uses."""
+        prices = _Prices(self._catalog, counted=any(COST in each for each in self._limits.values()))
+        used = (_use(place, self._catalog, prices) for place in self._standing.places)
+        return [(pool, _cost(capacity, price)) for pool, capacity, price in used]
+
+    @cached_property
+    def _left(self) -> Mapping[str, Resources]:
+        """With nothing thought away."""
+        ledger = Ledger(self._limits, self._catalog)
+        for pool, cost in self._uses if self._limits else ():
+            if pool is not None:
+                ledger.charge(pool, cost)
+        return ledger.left
 
 
 def _use(place: Place, catalog: Catalog, prices: _Prices) -> tuple[str | None, Resources, int]:

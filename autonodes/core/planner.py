@@ -24,7 +24,7 @@ from autonodes.core.domains import Domains
 from autonodes.core.gangs import plan_groups
 from autonodes.core.lanes import Lanes
 from autonodes.core.lessons import Lessons
-from autonodes.core.limits import open_ledger
+from autonodes.core.limits import Charges
 from autonodes.core.model import Plan, Pod, PodUID, Reason, Snapshot
 from autonodes.core.placing import Placing
 from autonodes.core.purchases import Purchases
@@ -50,6 +50,7 @@ class Scene:
 
     :param snapshot: says what can be bought, and what was promised; who waits and what is there the rest says
     :param lanes: of the catalogue
+    :param charges: what is used of the limits by what stands
     :param waiting: the pods to be planned, in the order in which they are served
     :param gone: mask of the places that are thought away
     """
@@ -58,6 +59,7 @@ class Scene:
     catalog: Catalog
     lanes: Lanes
     standing: Standing
+    charges: Charges
     waiting: Sequence[Pod]
     gone: int = 0
 
@@ -73,7 +75,9 @@ class Scene:
 def open_scene(snapshot: Snapshot) -> Scene:
     catalog = build_catalog(snapshot)
     waiting = in_order(filter(is_planned, snapshot.pods))
-    return Scene(snapshot, catalog, Lanes(catalog, snapshot.pools), stand(snapshot), waiting)
+    standing = stand(snapshot)
+    charges = Charges(snapshot, catalog, standing)
+    return Scene(snapshot, catalog, Lanes(catalog, snapshot.pools), standing, charges, waiting)
 
 
 def _plan_pods(snapshot: Snapshot) -> Plan:
@@ -186,7 +190,7 @@ def _buy(scene: Scene, needed: Iterable[Shape], spare: Iterable[Shape], rooted: 
 
 
 def _purchasing(scene: Scene) -> Purchasing:
-    ledger = open_ledger(scene.snapshot, scene.catalog, scene.standing, scene.gone)
+    ledger = scene.charges.ledger(scene.gone)
     return Purchasing(scene.catalog, scene.lanes, scene.snapshot.pools, ledger, avoiding=scene.preferred_lanes)
 
 

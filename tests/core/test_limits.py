@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
+from autonodes.core.labels import CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, ZONE
 from autonodes.core.model import NodePool, Plan, Pod
 from autonodes.core.money import COST, cost_limit
 from autonodes.core.planner import plan
-from core.parts import claim, machine, node, pods, pool, requirements, snapshot
+from autonodes.core.simulation import Simulation
+from core.parts import claim, machine, node, pods, pool, requirements, running, snapshot
 
 SMALL = machine("small", cpu=2, memory="4Gi", price=0.1, zones=("z1", "z2"))
 LARGE = machine("large", cpu=8, memory="16Gi", price=0.5)
@@ -84,6 +85,23 @@ def test_what_costs_money_already_counts(what: dict[str, Sequence[object]], left
     assert sum(purchase.price for purchase in found.purchases) <= 0.1 * left + 1e-9
     if left:
         assert sum(purchase.price for purchase in found.purchases) == pytest.approx(0.1 * left)
+
+
+def test_what_a_node_that_is_thought_away_uses_may_be_spent_again() -> None:
+    """Of that node alone, in however many simulations."""
+    names = [f"n{number}" for number in range(3)]
+    nodes = [node(name, labels={**LABELS, HOSTNAME: name}) for name in names]
+    behind = [claim(name, node_name=name) for name in names]
+    there = [running(f"p{name}", name, cpu=2, memory="3Gi") for name in names]
+    fleet = snapshot(there, types=(SMALL,), pools=[limited(0.3)], nodes=nodes, claims=behind)
+    simulation = Simulation(fleet)
+    for gone in (names[:1], names[:2], names, names[1:2]):
+        found = simulation.without(gone)
+        assert len(found.purchases) == len(gone)
+        assert not found.unplaced
+    tight = Simulation(replace(fleet, pools=(limited(0.25),)))
+    assert len(tight.without(names[:2]).purchases) == 1
+    assert len(tight.without(names).purchases) == 2
 
 
 @pytest.mark.parametrize("of_cluster", [False, True])
