@@ -1,7 +1,7 @@
 """Writes OCI image archives (image-spec v1.1, one uncompressed layer), as ``ctr images import`` reads them.
 
-Archives are reproducible: no times, no owners, entries in order; so equal content has an equal digest and a node keeps
-one copy of it.
+Archives are reproducible: no owners, entries in order, and no times but those of the files that are copied; so equal
+content has an equal digest and a node keeps one copy of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
+_FORMAT = "2"
+"""Change it when the archive of an equal image changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Image:
     def fingerprint(self) -> str:
         """Changes when any input does: sizes and times of the files, the content of everything else."""
         digest = hashlib.sha256(
-            repr((self.reference, self.entrypoint, self.command, sorted(self.env.items()))).encode()
+            repr((_FORMAT, self.reference, self.entrypoint, self.command, sorted(self.env.items()))).encode()
         )
         digest.update(repr(sorted(self.links.items())).encode())
         for path, source in sorted(self.files.items()):
@@ -75,6 +77,7 @@ def _write_layer(image: Image, path: Path) -> None:
             if isinstance(source, Path):
                 status = source.stat()
                 entry = _entry(name, mode=0o755 if status.st_mode & 0o111 else 0o644, size=status.st_size)
+                entry.mtime = int(status.st_mtime)  # Python compiles anew what is not as old as its .pyc says
                 with source.open("rb") as content:
                     tar.addfile(entry, content)
             else:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import py_compile
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -77,3 +81,21 @@ def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
     before = image(tmp_path).fingerprint()
     (tmp_path / "program").write_bytes(b"other")
     assert Image(reference="x", files={"/p": tmp_path / "program"}).fingerprint() != before
+
+
+def test_python_need_not_compile_again_what_is_in_the_image_compiled(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text("x = 1\n")
+    os.utime(source, (1_600_000_000, 1_600_000_000))
+    compiled = Path(py_compile.compile(str(source), doraise=True))
+    files = {"/app/module.py": source, f"/app/__pycache__/{compiled.name}": compiled}
+    out = tmp_path / "image.tar"
+    write_archive(Image(reference="autonodes.io/python:1", files=files), out)
+    with tarfile.open(out) as tar:
+        (layer,) = (member for member in tar.getmembers() if member.size > 1024 and member.name.startswith("blobs/"))
+        (tmp_path / "root").mkdir()
+        content = blob(tar, layer.name.rpartition("/")[2])
+        subprocess.run(["tar", "--extract", f"--directory={tmp_path}/root"], input=content, check=True)
+    command = [sys.executable, "-v", "-c", "import module"]
+    told = subprocess.run(command, cwd=tmp_path / "root/app", capture_output=True, text=True, check=True).stderr
+    assert f"{compiled.name} matches " in told
