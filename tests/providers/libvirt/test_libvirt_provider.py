@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import libvirt
 import pytest
@@ -60,6 +61,48 @@ async def test_a_machine_that_stops_by_itself_is_an_interruption_until_it_is_del
     assert [each.state for each in await made.provider.list()] == ["stopped"]
     await made.delete(machine.provider_id)
     assert await made.provider.interruptions() == []
+
+
+async def test_a_crash_is_in_the_log_when_it_happens_and_an_interruption_that_says_so(
+    libvirt_setting: Setting, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = libvirt_setting
+    machine = await made.provider.create(await made.request())
+    (domain,) = [each for uri in made.hypervisors.gates for each in made.hypervisors.domains(uri)]
+    domain.coreDump(str(tmp_path / "core"), libvirt.VIR_DUMP_CRASH)
+    said = f"domain {machine.claim_uid} crashed"
+    for _ in range(2000):  # libvirt tells it in a thread of its own
+        if said in caplog.text:
+            break
+        await asyncio.sleep(0.01)
+    assert said in caplog.text
+    (notice,) = await made.provider.interruptions()
+    assert (notice.provider_id, notice.kind) == (machine.provider_id, "host-failure")
+    assert "has stopped: it crashed" in notice.message
+
+
+async def test_a_machine_with_firmware_and_a_tpm_is_removed_with_both(
+    libvirt_setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = libvirt_setting
+    made.use(firmware="uefi", vtpm=True)
+    machine = await made.provider.create(await made.request())
+    (domain,) = [each for uri in made.hypervisors.gates for each in made.hypervisors.domains(uri)]
+    described = domain.XMLDesc()
+    assert "firmware='efi'" in described
+    assert "<tpm model='tpm-crb'>" in described
+    flags: list[int] = []
+
+    def undefine(domain: libvirt.virDomain, given: int) -> None:
+        """The test driver keeps neither variables nor TPM states, and refuses to remove what it never has."""
+        flags.append(given)
+        domain.undefine()
+
+    monkeypatch.setattr(libvirt.virDomain, "undefineFlags", undefine)
+    await made.delete(machine.provider_id)
+    both = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_TPM
+    assert [given & both for given in flags] == [both]
+    assert await made.provider.list() == []
 
 
 async def test_a_machine_that_does_not_end_stays_in_the_list_until_it_does(
