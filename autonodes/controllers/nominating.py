@@ -11,9 +11,10 @@ open together: each keeps the taint of an unregistered node until the others are
 (`PATIENCE`), `LONGEST` at most. Right before, their pods are nominated until the watch shows it of all of them at once:
 each node that comes makes kube-scheduler try all pods again, in vain, and on a busy machine that goes on for seconds.
 All else that makes a node the claim's is written by then (`registration`), so that each opens with a single write and
-they all do within moments, on a busy machine as well. A pod is nominated again when an attempt has cleared it. The API
-server clears it when the pod is bound; here it is cleared when the promise is dropped. What kube-scheduler nominated
-itself, because it makes room there, is left alone.
+they all do within moments, on a busy machine as well. Others write to a node that has just come (the taint of one that
+is not ready goes), so where the guard stands among its taints is looked up again if the write is refused. A pod is
+nominated again when an attempt has cleared it. The API server clears it when the pod is bound; here it is cleared when
+the promise is dropped. What kube-scheduler nominated itself, because it makes room there, is left alone.
 
 Limits: kube-scheduler honours it from 1.35 on; for an older one nothing is written, and no node waits for another.
 """
@@ -56,6 +57,9 @@ _SHOWN: Final = 10.0
 
 _AT_ONCE: Final = 16
 """Writes in flight: what one event loop keeps busy."""
+
+_TRIES: Final = 5
+"""Writes that open a node; each is refused only because somebody else has written to it since it was read."""
 
 _APART: Final = 0.05
 """Seconds between two looks at all pods that wait: they come in bursts, and so do their failures."""
@@ -104,10 +108,11 @@ class Nominating:
         """Whether a new node may take pods now; if not, its claim is woken when it may."""
         if self._supported is False or node.name in self._opened:
             return True
-        if node.name not in self._arrived or (node.ready and node.name not in self._ready):
+        ready = node.ready and REGISTERED_LABEL in node.labels
+        if node.name not in self._arrived or (ready and node.name not in self._ready):
             self._last_news = self._clock.now()
         self._arrived.setdefault(node.name, self._clock.now())
-        if node.ready:
+        if ready:
             self._ready.add(node.name)
         self._promised.set()
         return False
@@ -158,10 +163,22 @@ class Nominating:
 
     async def _take_guard_off(self, name: str) -> None:
         """Open the node, if all else is written already; if not, or if that fails, its registration does it."""
-        taints = self._state.nodes.items[name].taints if name in self._state.nodes.items else ()
-        place = next((number for number, taint in enumerate(taints) if taint.key == UNREGISTERED_TAINT), None)
-        if place is None:
-            return
+        node = self._state.nodes.items.get(name)
+        labels, taints = (node.labels, [taint.key for taint in node.taints]) if node else ({}, [])
+        try:
+            for _ in range(_TRIES):
+                if REGISTERED_LABEL not in labels or UNREGISTERED_TAINT not in taints:
+                    return
+                if await self._opened_by(name, taints.index(UNREGISTERED_TAINT)):
+                    return
+                body = await self._client.get(NODES, name)
+                labels = body["metadata"].get("labels") or {}
+                taints = [taint["key"] for taint in body["spec"].get("taints") or ()]
+        except ApiError as error:
+            log.info("node %s opens with its registration: %s", name, error)
+
+    async def _opened_by(self, name: str, place: int) -> bool:
+        """Whether the guard stood at this place among the taints, and is gone now."""
         patch = [
             {"op": "test", "path": f"/metadata/labels/{REGISTERED_LABEL.replace('/', '~1')}", "value": "true"},
             {"op": "test", "path": f"/spec/taints/{place}/key", "value": UNREGISTERED_TAINT},
@@ -169,8 +186,9 @@ class Nominating:
         ]
         try:
             await self._client.json_patch(NODES, name, patch)
-        except ApiError as error:
-            log.info("node %s opens with its registration: %s", name, error)
+        except InvalidError:
+            return False
+        return True
 
     def _due(self) -> list[str]:
         """All that have arrived, if they wait for no other or have waited long enough; else those that need not."""

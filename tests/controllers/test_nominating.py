@@ -38,6 +38,7 @@ class Server:
     """Writes down who was nominated to what, and which nodes were opened after how many nominations.
 
     :ivar shows: tells the watch of a nomination
+    :ivar bodies: of nodes that are not as the watch shows them
     """
 
     def __init__(self, minor: str = "37", **refusals: ApiError) -> None:
@@ -45,6 +46,7 @@ class Server:
         self.nominated: dict[str, str | None] = {}
         self.opened: dict[str, int] = {}
         self.shows: Callable[[str, str], None] = lambda name, target: None
+        self.bodies: dict[str, dict[str, Any]] = {}
 
     async def version(self) -> dict[str, str]:
         return {"major": "1", "minor": self.minor}
@@ -57,13 +59,28 @@ class Server:
         self.nominated[name] = patch["status"]["nominatedNodeName"]
         self.shows(name, patch["status"]["nominatedNodeName"] or "")
 
+    async def get(self, resource: Any, name: str) -> dict[str, Any]:
+        assert str(resource) == "nodes"
+        return self.bodies.get(name) or body()
+
     async def json_patch(self, resource: Any, name: str, patch: Any) -> None:
         *tests, removal = patch
-        assert (str(resource), removal) == ("nodes", {"op": "remove", "path": "/spec/taints/1"})
+        assert (str(resource), removal["op"]) == ("nodes", "remove")
+        assert removal["path"] == tests[1]["path"].removesuffix("/key")
         assert [each["value"] for each in tests] == ["true", UNREGISTERED_TAINT]
         if name in self.refusals:
             raise self.refusals[name]
+        taints = self.bodies.get(name, body())["spec"]["taints"]
+        place = int(removal["path"].rpartition("/")[2])
+        if place >= len(taints) or taints[place]["key"] != UNREGISTERED_TAINT:
+            raise InvalidError("a test failed")
         self.opened[name] = len(self.nominated)
+
+
+def body(*taints: str) -> dict[str, Any]:
+    """A registered node with these taints, as the API server has it."""
+    listed = [{"key": key} for key in taints or ("example.com/new", UNREGISTERED_TAINT)]
+    return {"metadata": {"labels": {REGISTERED: "true"}}, "spec": {"taints": listed}}
 
 
 class Scene:
@@ -179,7 +196,7 @@ async def test_a_pod_that_can_not_be_written_keeps_no_other_waiting(error: ApiEr
 async def test_only_a_scheduler_that_honours_nominations_gets_any(minor: str, written: bool) -> None:
     scene = Scene(pod("a"), server=Server(minor), coming=("n1", "n2"))
     assert await scene.promise(a="n1") == ({"a": "n1"} if written else {})
-    assert scene.nominating.may_open(Node(name="n1", ready=True)) is not written
+    assert scene.nominating.may_open(node("n1", ready=True)) is not written
 
 
 async def test_a_pod_is_not_nominated_before_its_node_is_there() -> None:
@@ -191,20 +208,20 @@ async def test_the_nodes_that_were_promised_open_together_after_their_pods_are_n
     scene.promises = {PodUID("a"): "n1", PodUID("b"): "n2"}
     scene.lag(2.0)
     async with scene.running():
-        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        assert not scene.nominating.may_open(node("n1", ready=True))
         await scene.clock.advance(PATIENCE / 2)
         assert scene.woken == []
         assert not scene.nominating.may_open(Node(name="n2"))
         await scene.clock.advance(0.2)
         assert scene.woken == []
-        assert not scene.nominating.may_open(Node(name="n2", ready=True))
+        assert not scene.nominating.may_open(node("n2", ready=True))
         await scene.clock.advance(0.2)
         assert scene.server.nominated == {"a": "n1", "b": "n2"}
         assert scene.server.opened == {}
         await scene.clock.advance(0.3)
         assert scene.server.opened == {"n1": 2, "n2": 2}
         assert sorted(scene.woken) == ["n1", "n2"]
-        assert scene.nominating.may_open(Node(name="n2", ready=True))
+        assert scene.nominating.may_open(node("n2", ready=True))
 
 
 async def test_the_only_node_of_a_plan_opens_though_it_is_not_ready() -> None:
@@ -222,7 +239,7 @@ async def test_a_node_does_not_wait_for_ever() -> None:
     scene.promises = {PodUID("a"): "n1", PodUID("b"): "n2"}
     scene.lag(0)
     async with scene.running():
-        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        assert not scene.nominating.may_open(node("n1", ready=True))
         await scene.clock.advance(PATIENCE - 0.1)
         assert scene.woken == []
         await scene.clock.advance(0.2)
@@ -236,7 +253,7 @@ async def test_as_long_as_others_come_a_node_waits_but_not_longer_than_that() ->
     scene.lag(0)
     async with scene.running():
         for name in names[:5]:
-            assert not scene.nominating.may_open(Node(name=name, ready=True))
+            assert not scene.nominating.may_open(node(name, ready=True))
             await scene.clock.advance(PATIENCE - 1)
             assert scene.woken == [] or scene.clock.now() - 1_700_000_000.0 >= LONGEST
     assert sorted(scene.woken) == list(names[:5])
@@ -246,7 +263,7 @@ async def test_a_nomination_that_never_shows_keeps_no_node_closed() -> None:
     scene = Scene(pod("a"), coming=("n1",))
     scene.promises = {PodUID("a"): "n1"}
     async with scene.running():
-        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        assert not scene.nominating.may_open(node("n1", ready=True))
         await scene.clock.advance(11)
     assert scene.woken == ["n1"]
 
@@ -255,7 +272,7 @@ async def test_a_pod_that_is_tried_in_vain_meanwhile_is_nominated_again_before_i
     scene = Scene(pod("a"), pod("b"), coming=("n1",))
     scene.promises = {PodUID("a"): "n1", PodUID("b"): "n1"}
     async with scene.running():
-        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        assert not scene.nominating.may_open(node("n1", ready=True))
         await scene.clock.advance(0.1)
         scene.watch(pod("a", "n1"))
         await scene.clock.advance(0.1)
@@ -276,10 +293,35 @@ async def test_a_node_that_can_not_be_opened_at_once_is_left_to_its_registration
     scene.promises = {PodUID("a"): "n1"}
     scene.lag(0)
     async with scene.running():
-        assert not scene.nominating.may_open(Node(name="n1", ready=True))
+        assert not scene.nominating.may_open(node("n1", ready=True))
         await scene.clock.advance(0.2)
-    assert scene.nominating.may_open(Node(name="n1", ready=True))
+    assert scene.nominating.may_open(node("n1", ready=True))
     assert (scene.woken, scene.server.opened) == (["n1"], {})
+
+
+async def test_a_node_opens_though_its_taints_are_not_where_the_watch_saw_them() -> None:
+    scene = Scene(pod("a"), coming=("n1",))
+    scene.server.bodies["n1"] = body(UNREGISTERED_TAINT)
+    scene.promises = {PodUID("a"): "n1"}
+    scene.lag(0)
+    async with scene.running():
+        assert not scene.nominating.may_open(node("n1", ready=True))
+        await scene.clock.advance(0.2)
+    assert list(scene.server.opened) == ["n1"]
+
+
+async def test_nodes_wait_for_one_that_is_ready_but_not_yet_the_claims() -> None:
+    scene = Scene(pod("a"), pod("b"), coming=("n1", "n2"))
+    scene.promises = {PodUID("a"): "n1", PodUID("b"): "n2"}
+    scene.lag(0)
+    async with scene.running():
+        assert not scene.nominating.may_open(node("n1", ready=True))
+        assert not scene.nominating.may_open(node("n2", ready=True, registered=False))
+        await scene.clock.advance(0.2)
+        assert (scene.woken, scene.server.opened) == ([], {})
+        assert not scene.nominating.may_open(node("n2", ready=True))
+        await scene.clock.advance(0.2)
+    assert sorted(scene.server.opened) == ["n1", "n2"]
 
 
 async def test_a_node_that_nobody_was_promised_opens_at_once() -> None:
