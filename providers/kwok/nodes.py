@@ -1,12 +1,14 @@
-"""The Node object of a simulated machine, as its kubelet would have registered it."""
+"""The Node object of a simulated machine, as its kubelet would have registered it, and what its DRA drivers publish."""
 
 from __future__ import annotations
 
 import ipaddress
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from autonodes.core import labels
+from autonodes.core.devices import Attribute, Device
 from autonodes.core.quantities import format_resources
 from autonodes.provider import LaunchRequest, Machine
 
@@ -45,6 +47,46 @@ def node(request: LaunchRequest, machine: Machine) -> dict[str, Any]:
             ],
         },
     }
+
+
+_MOST_DEVICES: Final = 128
+"""In one ResourceSlice."""
+
+
+def devices(listed: Sequence[Device]) -> dict[str, list[dict[str, Any]]]:
+    """The devices of a machine by their driver, as its ResourceSlices have them."""
+    by_driver: dict[str, list[dict[str, Any]]] = {}
+    for each in listed:
+        mine = by_driver.setdefault(each.driver, [])
+        attributes = {name: _attribute(attribute) for name, attribute in each.attributes.items()}
+        capacity = {name: {"value": value} for name, value in each.capacity.items()}
+        mine.append({"name": f"device-{len(mine)}", "attributes": attributes, "capacity": capacity})
+    return by_driver
+
+
+def resource_slices(by_driver: Mapping[str, Sequence[Mapping[str, Any]]], owner: Mapping[str, Any]) -> list[Any]:
+    """:param owner: the Node, with which they go"""
+    name, uid = owner["metadata"]["name"], owner["metadata"]["uid"]
+    reference = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
+    found = []
+    for driver, listed in by_driver.items():
+        parts = [listed[start : start + _MOST_DEVICES] for start in range(0, len(listed), _MOST_DEVICES)]
+        pool = {"name": name, "generation": 1, "resourceSliceCount": len(parts)}
+        found += [
+            {
+                "metadata": {"name": f"{name}-{driver}-{number}", "ownerReferences": [reference]},
+                "spec": {"driver": driver, "nodeName": name, "pool": pool, "devices": part},
+            }
+            for number, part in enumerate(parts)
+        ]
+    return found
+
+
+def _attribute(attribute: Attribute) -> dict[str, Any]:
+    value = attribute.value
+    if attribute.version:
+        return {"version": value}
+    return {"bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "string": value}
 
 
 def _address(claim_uid: str) -> str:

@@ -3,7 +3,8 @@
 A machine is a record (`records`) and a Node (`nodes`); the real kwok (`simulator`), which runs beside the control
 plane, keeps the Node ready and its pods running. Both are written with the same idempotency as with a real machine:
 
-- `create` writes the record, then the Node. Repeated, it makes what is missing.
+- `create` writes the record, then the Node, then the ResourceSlices that a DRA driver on it would publish. Repeated, it
+  makes what is missing. Kubernetes' garbage collector removes the slices after their Node.
 - `delete` marks the record, deletes the Node, then the record. A finalizer may hold the Node for longer: with the
   record gone the machine is gone.
 
@@ -12,6 +13,7 @@ Capacity never runs out by itself; the node class can declare offerings sold out
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -20,7 +22,7 @@ from autonodes.core import labels
 from autonodes.core.errors import EnvironmentFault
 from autonodes.core.model import InstanceType, Offering
 from autonodes.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
-from autonodes.kube.resources import NODES
+from autonodes.kube.resources import NODES, RESOURCESLICES
 from autonodes.provider import (
     CreateError,
     InsufficientCapacityError,
@@ -33,8 +35,8 @@ from autonodes.provider import (
     RepairPolicy,
 )
 from providers.kwok import catalogue
-from providers.kwok.nodes import node
-from providers.kwok.records import Records, provider_id
+from providers.kwok.nodes import node, resource_slices
+from providers.kwok.records import Record, Records, provider_id
 from providers.kwok.simulator import BINARY
 
 _TOLERATION: Final = 600.0
@@ -77,7 +79,7 @@ class KwokProvider:
             await self._check_name(request)
             record = await self._records.write(request, *_choose(request))
         if not record.terminating:
-            await self._ensure_node(request, record.machine)
+            await self._ensure_node(request, record)
         return record.machine
 
     async def delete(self, provider_id: ProviderID) -> None:
@@ -136,11 +138,15 @@ class KwokProvider:
             return
         _belongs(found, request)
 
-    async def _ensure_node(self, request: LaunchRequest, machine: Machine) -> None:
+    async def _ensure_node(self, request: LaunchRequest, record: Record) -> None:
         try:
-            await self._kube.create(NODES, node(request, machine))
+            made = await self._kube.create(NODES, node(request, record.machine))
         except AlreadyExistsError:
-            _belongs(await self._kube.get(NODES, machine.claim_name), request)
+            made = await self._kube.get(NODES, record.machine.claim_name)
+            _belongs(made, request)
+        for body in resource_slices(record.devices, made):
+            with contextlib.suppress(AlreadyExistsError):
+                await self._kube.create(RESOURCESLICES, body)
 
     async def _delete_node(self, machine: Machine) -> None:
         """Only the Node that is this machine's: by its label, and then by its UID."""

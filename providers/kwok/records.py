@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -19,6 +19,7 @@ from autonodes.kube.errors import AlreadyExistsError, NotFoundError
 from autonodes.kube.resources import CONFIGMAPS
 from autonodes.provider import LaunchRequest, Machine, ProviderID
 from providers.kwok.catalogue import node_labels
+from providers.kwok.nodes import devices
 
 NAMESPACE: Final = "kube-system"
 LABEL: Final = "autonodes.io/kwok-machine"
@@ -28,10 +29,13 @@ _PREFIX: Final = "autonodes-kwok-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """:param terminating: its removal has begun; it is never started again"""
+    """:param terminating: its removal has begun; it is never started again
+    :param devices: by driver, as `nodes.devices` has them
+    """
 
     machine: Machine
     terminating: bool
+    devices: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 class Records:
@@ -85,6 +89,7 @@ class Records:
                 "capacity": json.dumps(dict(instance_type.capacity), sort_keys=True),
                 "allocatable": json.dumps(dict(instance_type.allocatable), sort_keys=True),
                 "labels": json.dumps(node_labels(instance_type, offering), sort_keys=True),
+                "devices": json.dumps(devices(instance_type.devices), sort_keys=True),
             },
         }
 
@@ -107,7 +112,7 @@ class Records:
             labels=json.loads(data["labels"]),
             image="kwok",
         )
-        return Record(machine=machine, terminating=terminating)
+        return Record(machine=machine, terminating=terminating, devices=json.loads(data.get("devices", "{}")))
 
 
 def provider_id(cluster: str, claim_uid: str) -> ProviderID:

@@ -48,6 +48,7 @@ def _controller_rules() -> list[Rule]:
         _rule("storage.k8s.io", ["volumeattachments"], [*READ, "delete"]),
         _rule("scheduling.k8s.io", ["priorityclasses", "podgroups"], READ),
         _rule("resource.k8s.io", ["*"], READ),
+        _rule("resource.k8s.io", ["resourceslices"], ["create"]),  # of simulated nodes, by the kwok provider
         _rule("coordination.k8s.io", ["leases"], WRITE),
         _rule("apiextensions.k8s.io", ["customresourcedefinitions"], READ),
         _rule("karpenter.sh", ["*"], WRITE),
