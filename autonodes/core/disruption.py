@@ -34,6 +34,7 @@ from autonodes.core.podbudgets import DisruptionBudget
 from autonodes.core.replacing import SPOT_CHOICE, cheaper, with_spot_choice
 from autonodes.core.simulation import Simulation, owners
 from autonodes.core.staticpools import purchase, room
+from autonodes.core.targets import is_initialized, pair
 
 BALANCED: Final = "Balanced"
 _BALANCE: Final = 0.5
@@ -157,6 +158,8 @@ class _Engine:
         self._eligibility = Eligibility(snapshot, simulation, facts.budgets)
         self.blocked: dict[str, str] = {}
         self.eligible: Counter[str] = Counter()
+        claims = pair(snapshot)
+        self._there = {node.name for node in snapshot.nodes if is_initialized(node, claims.get(node.name))}
 
     def drift(self, names: Collection[str]) -> list[Command]:
         """Those that have drifted for longest first, as far as the budgets go."""
@@ -253,13 +256,18 @@ class _Engine:
                 yield command
 
     def _stuck(self, candidates: Iterable[Candidate], plan: Plan) -> set[str]:
-        """Nodes with pods that have no other place; they are told which."""
+        """Nodes with pods that have no other place, or none that is there yet: a machine in flight may never come.
+        They are told which."""
         stuck = set()
         for candidate in candidates:
-            pods = [pod.key for pod in candidate.pods if pod.uid in plan.unplaced]
-            if pods:
+            homeless = [pod.key for pod in candidate.pods if pod.uid in plan.unplaced]
+            early = {plan.placements[pod.uid] for pod in candidate.pods if pod.uid in plan.placements} - self._there
+            if homeless:
+                self.blocked[candidate.node.name] = f"no other place for {', '.join(sorted(homeless)[:3])}"
+            elif early:
+                self.blocked[candidate.node.name] = f"its pods would go to {min(early)}, which is not initialized yet"
+            if homeless or early:
                 stuck.add(candidate.node.name)
-                self.blocked[candidate.node.name] = f"no other place for {', '.join(sorted(pods)[:3])}"
         return stuck
 
     def _command(self, members: Sequence[Candidate], bought: tuple[Purchase, ...], reason: str) -> Command | None:

@@ -8,7 +8,7 @@ from autonodes.core.disruption import Circumstances, Command, Decision, Policy, 
 from autonodes.core.labels import CAPACITY_TYPE, DO_NOT_DISRUPT, INSTANCE_TYPE
 from autonodes.core.model import Budget, Claim, InstanceType, Node, NodePool, Pod, PodUID, Snapshot
 from autonodes.core.podbudgets import DisruptionBudget
-from core.parts import machine, node, pod, pool, ready_node, requirements, running, snapshot
+from core.parts import claim, machine, node, pod, pool, ready_node, requirements, running, snapshot
 
 SMALL, LARGE = machine("small", cpu=2, price=0.1), machine("large", cpu=8, memory="16Gi", price=0.4)
 POOL = pool(consolidate_after=0.0, budgets=(Budget(nodes="100%"),))
@@ -81,6 +81,17 @@ def test_a_badly_used_node_goes_when_its_pods_fit_elsewhere() -> None:
     pods = (running("a", "n1", cpu="500m"), running("b", "n2", cpu=1), running("c", "n2", cpu="500m"))
     found = decided(cluster(owned("n1"), owned("n2"), pods=pods, types=(SMALL,)))
     assert shown(found.commands) == [("Underutilized", ("n1",), [])]
+
+
+def test_no_node_goes_for_one_that_is_not_there_yet() -> None:
+    coming = cluster(owned("n1"), pods=(running("a", "n1", cpu=1),), types=(SMALL,))
+    coming = replace(coming, claims=(*coming.claims, claim("c1")))
+    found = decided(coming)
+    assert not found.commands
+    assert found.blocked["n1"] == "its pods would go to c1, which is not initialized yet"
+    assert not decided(coming, "n1").commands
+    there = cluster(owned("n1"), owned("c1"), pods=(running("a", "n1", cpu=1), running("b", "c1", cpu=1)))
+    assert [each.reason for each in decided(there).commands] == ["Underutilized"]
 
 
 def test_a_large_node_is_replaced_by_a_smaller_one_that_stays_cheaper_whatever_is_launched() -> None:
