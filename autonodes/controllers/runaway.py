@@ -15,6 +15,7 @@ from typing import Final
 
 from autonodes.api.conditions import find_condition
 from autonodes.api.nodeclaim import INITIALIZED, NodeClaim
+from autonodes.api.nodepool import NODES_USABLE
 from autonodes.api.objects import timestamp
 from autonodes.controllers.claims import deleted_at
 from autonodes.core.clock import Clock
@@ -23,6 +24,17 @@ from autonodes.core.spoiling import spoiled, too_many
 from autonodes.kube.cluster import ClusterState
 
 REMEMBERED: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """By an earlier process.
+
+    :param until: seconds since the epoch
+    """
+
+    why: str
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,7 @@ class Runaway:
         self._state, self._clock, self._patience = state, clock, patience
         self.changed = changed
         self._seen: dict[str, _Spoiled] = {}
+        self._inherited: Mapping[str, _Stopped] | None = None
         self.stopped: Mapping[str, str] = {}
         """Pool → why nothing is bought from it, as of the last `look`."""
 
@@ -62,10 +75,23 @@ class Runaway:
             **{uid: each for uid, each in gone.items() if now < each.seen_at + REMEMBERED},
             **{uid: self._seen.get(uid, each) for uid, each in present.items()},
         }
-        before, self.stopped = self.stopped, self._judged()
+        before, self.stopped = self.stopped, {**self._still_stopped(now), **self._judged()}
         for pool in before.keys() ^ self.stopped.keys():
             self.changed(pool)
         return self.stopped
+
+    def _still_stopped(self, now: float) -> Mapping[str, str]:
+        """What an earlier process has left, as the pools said when this one began."""
+        if self._inherited is None:
+            self._inherited = {name: found for name in self._state.nodepools.items if (found := self._left(name))}
+        return {pool: each.why for pool, each in self._inherited.items() if now < each.until}
+
+    def _left(self, name: str) -> _Stopped | None:
+        pool = self._state.nodepools.items[name]
+        known = find_condition(pool.status.conditions, NODES_USABLE)
+        if known is None or known.status != "False":
+            return None
+        return _Stopped(known.message, (timestamp(known.last_transition_time) or 0.0) + REMEMBERED)
 
     def _staying(self) -> set[str]:
         claims = self._state.nodeclaims.items.values()

@@ -77,6 +77,15 @@ def test_nodes_whose_pods_share_a_purchase_go_together() -> None:
     assert round(found.commands[0].saved, 6) == 0.2
 
 
+def test_several_nodes_are_replaced_by_fewer_that_cost_less() -> None:
+    pods = tuple(running(f"p{number}-{copy}", f"n{number}", cpu=1) for number in range(3) for copy in range(2))
+    middle = machine("middle", cpu=3, memory="8Gi", price=0.15)
+    found = decided(cluster(*(owned(f"n{number}", "large") for number in range(3)), pods=pods, types=(middle, LARGE)))
+    replaced = [(each.candidates, len(each.replacements)) for each in found.commands]
+    assert replaced == [(("n0", "n1", "n2"), 2)]
+    assert round(found.commands[0].saved, 6) == 0.9
+
+
 def test_a_badly_used_node_goes_when_its_pods_fit_elsewhere() -> None:
     pods = (running("a", "n1", cpu="500m"), running("b", "n2", cpu=1), running("c", "n2", cpu="500m"))
     found = decided(cluster(owned("n1"), owned("n2"), pods=pods, types=(SMALL,)))
