@@ -212,6 +212,11 @@ def _problems(report: Report) -> Iterator[str]:
         yield "<h2>Left out</h2>"
     for fault in report.faults:
         yield f'<div class="unplaced">{escape(str(fault))}</div>'
+    notes = [*report.notes]
+    if report.passed_over:
+        notes.append(f"passed over, since no plan depends on it: {', '.join(report.passed_over)}")
+    if notes:
+        yield f'<h2>Notes</h2><ul class="dim">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>'
 
 
 def _short(name: str) -> str:

@@ -459,5 +459,12 @@ def test_the_page_is_one_whole_that_needs_nothing_from_elsewhere() -> None:
     assert page.segments == 2
 
 
+def test_the_page_tells_what_was_assumed_and_passed_over() -> None:
+    page = render(replace(REPORT, notes=["StorageClass <fast> is not among the objects"], passed_over=["Ingress"]))
+    assert "<li>StorageClass &lt;fast&gt; is not among the objects</li>" in page
+    assert "passed over, since no plan depends on it: Ingress" in page
+    assert "Notes" not in render(REPORT)
+
+
 def test_names_are_no_markup_in_the_page() -> None:
     assert "<web>" not in render(REPORT)
