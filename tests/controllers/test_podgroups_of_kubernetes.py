@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from autonodes.core.labels import ZONE
 from autonodes.kube.resources import PODGROUPS, PODS
 from controllers.stage import Stage
 from controllers.test_program import until_running
@@ -14,7 +16,7 @@ from controlplane import RunningControlPlane, control_plane
 
 pytestmark = pytest.mark.integration
 
-GATES = "--feature-gates=GenericWorkload=true"
+GATES = "--feature-gates=GenericWorkload=true,TopologyAwareWorkloadScheduling=true"
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +30,15 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningControlPl
         yield running
 
 
-async def gang(stage: Stage, name: str, count: int) -> list[str]:
-    """Pods that need a machine each, and all of them or none."""
-    body = {"metadata": {"name": name}, "spec": {"schedulingPolicy": {"gang": {"minCount": count}}}}
-    await stage.admin.create(PODGROUPS, body, stage.namespace)
+async def gang(stage: Stage, name: str, count: int, topology: str = "") -> list[str]:
+    """Pods that need a machine each, and all of them or none.
+
+    :param topology: the label of which all must see one value
+    """
+    spec: dict[str, Any] = {"schedulingPolicy": {"gang": {"minCount": count}}}
+    if topology:
+        spec["schedulingConstraints"] = {"topology": [{"key": topology}]}
+    await stage.admin.create(PODGROUPS, {"metadata": {"name": name}, "spec": spec}, stage.namespace)
     names = [f"{name}-{number}" for number in range(count)]
     group = {"podGroupName": name}
     await asyncio.gather(*(stage.pod(each, cpu="1500m", schedulingGroup=group) for each in names))
@@ -69,3 +76,28 @@ async def test_nothing_is_bought_for_a_pod_group_that_is_not_complete(stage: Sta
         await stage.pod("alone", cpu="1500m")
         await until_running(stage, "alone")
         assert (await stage.phase("half-0"), len(stage.cloud.purchases)) == ("Pending", 1)
+
+
+async def test_a_pod_group_that_must_be_in_one_zone_runs_in_the_one_that_has_room_for_all_of_it(stage: Stage) -> None:
+    stage.cloud.stock = {(size.name, zone): 0 for size in stage.cloud.sizes for zone in ("a", "b")}
+    stage.cloud.stock |= {("small", "a"): 2, ("small", "b"): 3}
+    await stage.node_class()
+    await stage.pool(disruption={"consolidateAfter": "Never"})
+    async with stage.controller():
+        names = await gang(stage, "train", 3, ZONE)
+        await until_running(stage, *names)
+        zones = {node["metadata"]["name"]: node["metadata"]["labels"][ZONE] for node in await stage.nodes()}
+        pods = [await stage.admin.get(PODS, name, stage.namespace) for name in names]
+        assert {zones[pod["spec"]["nodeName"]] for pod in pods} == {"b"}
+
+
+async def test_nothing_is_left_of_a_pod_group_for_which_no_single_zone_has_room(stage: Stage) -> None:
+    stage.cloud.stock = {(size.name, zone): 0 for size in stage.cloud.sizes for zone in ("a", "b")}
+    stage.cloud.stock |= {("small", "a"): 2, ("small", "b"): 2}
+    await stage.node_class()
+    await stage.pool(disruption={"consolidateAfter": "Never"})
+    async with stage.controller():
+        names = await gang(stage, "train", 3, ZONE)
+        await stage.until("something was bought", lambda: stage.cloud.purchases)
+        await stage.until("nothing is left", stage.is_empty)
+        assert [await stage.phase(name) for name in names] == ["Pending"] * 3
