@@ -97,6 +97,10 @@ class Disruption:
         self._told: dict[str, str] = {}
         self._rested_at = 0.0
 
+    def is_proposed(self, node: str) -> bool:
+        """Whether it is to be disrupted if that still comes out when it is decided once more."""
+        return self._proposal is not None and node in self._proposal.nodes
+
     def subscribe(self) -> None:
         """Follow what decisions depend on."""
         self._state.pods.subscribe(self._pod_changed)

@@ -55,6 +55,22 @@ async def test_a_node_is_left_alone_until_its_pool_says_that_it_is_quiet(stage: 
         await stage.until("nothing is left", stage.is_empty)
 
 
+async def test_what_no_longer_holds_when_it_is_looked_at_again_is_not_done(stage: Stage) -> None:
+    await stage.node_class()
+    await stage.pool()
+    async with stage.controller(disruption_validation=4.0) as program:
+        await nodes_with_a_pod_each(stage, "web")
+        (before,) = await stage.claims()
+        await stage.delete_pod("web")
+        await stage.until("it is to go", lambda: program.disruption.is_proposed(before.name))
+        await stage.pod("next", cpu="1500m")
+        await until_running(stage, "next")
+        await stage.until("it is looked at again", lambda: not program.disruption.is_proposed(before.name))
+        (after,) = await stage.claims()
+        assert (after.name, after.metadata.deletion_timestamp) == (before.name, None)
+        assert not await tainted(stage)
+
+
 async def _has_pod_event(stage: Stage) -> bool:
     return any(claim.status.last_pod_event_time for claim in await stage.claims())
 
