@@ -34,6 +34,9 @@ SETTLE: Final = 0.2
 """Seconds between two looks at least: what happens to many hosts at once is one look."""
 THREADS: Final = 32
 """For calls of controllers: more than are at work at a time, so that some may hang."""
+STEPS: Final = 2 * THREADS
+"""Steps under way at a time, of all hosts: a hall that is listed at once would have the API server and all controllers
+asked at once, and hardly anybody answered in time."""
 
 T = TypeVar("T")
 Step = Callable[[Host, Allocation | None, BMC, float], Awaitable[None]]
@@ -94,6 +97,8 @@ class Engine:
         self._steps, self._is_due, self._now, self._at_once = steps, is_due, now, at_once
         self._woken = asyncio.Event()
         self._busy: dict[str, asyncio.Task[None]] = {}
+        self._turns: dict[str, int] = {}
+        self._turn = 0
 
     def wake(self) -> None:
         """Look now."""
@@ -126,13 +131,18 @@ class Engine:
         by_host = {each.host: each for each in table.values()}
         room = self._at_once - sum(host.at_work or self._starts(host) for host in hosts)
         now = self._now()
-        for host in hosts:
+        # whose turn was longest ago comes first, so that those that hang don't keep others waiting for ever
+        for host in sorted(hosts, key=lambda each: self._turns.get(each.name, 0)):
+            if len(self._busy) >= STEPS:
+                break
             if host.name in self._busy or not self._is_due(host, by_host.get(host.name), now):
                 continue
             if host.state in AT_WORK and not host.at_work:
                 if room <= 0:
                     continue
                 room -= 1
+            self._turn += 1
+            self._turns[host.name] = self._turn
             task = asyncio.create_task(self._step(host, by_host.get(host.name)))
             self._busy[host.name] = task
             task.add_done_callback(lambda _, name=host.name: self._busy.pop(name))  # type: ignore[misc]
