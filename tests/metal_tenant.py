@@ -30,7 +30,7 @@ from providers.metal import MetalProvider
 from providers.metal.bmc import BMCError
 from redfish import PROVIDER_ID_FILE, Hall
 
-WITHIN = 60.0
+WITHIN = 180.0
 
 
 @dataclass(frozen=True)

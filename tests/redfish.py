@@ -211,12 +211,15 @@ class Hall:
             if answer.status != 200:
                 return  # the attempt is over
             seed = nocloud_seeds.read(await answer.read())
-        script = seed["user-data"].decode()
+        await self.run(machine, seed["user-data"].decode(), seed["meta-data"].decode())
+
+    async def run(self, machine: Machine, script: str, meta_data: str) -> None:
+        """What a machine does with its seed: it wipes itself and reports, or joins."""
         report_to = re.search(r"^report_to=(\S+)$", script, re.M)
         if report_to:
             await self._wipe(machine, report_to[1])
         elif machine.joins:
-            name = seed["meta-data"].decode().rpartition("local-hostname:")[2].strip()
+            name = meta_data.rpartition("local-hostname:")[2].strip()
             await self._join(name, nocloud_seeds.written(script)[PROVIDER_ID_FILE].decode())
 
     async def _wipe(self, machine: Machine, report_to: str) -> None:

@@ -40,6 +40,10 @@ _DEVICES: Final[Mapping[BootFrom, str]] = {"Cd": "cdrom", "Pxe": "pxe", "Hdd": "
 _REFUSALS: Final = ("RAKP 2 HMAC is invalid", "unauthorized name", "insufficient resources for session")
 """How ipmitool says that the password is another one, or the user; with the third some controllers say the same."""
 _SILENCE: Final = "Unable to establish IPMI"
+_SUITES: Final = ("17", "3")
+"""Of ciphers, the best first: HMAC-SHA256 and HMAC-SHA1, both with AES. Older controllers have the second only, and
+don't answer when they are asked which they have, so they are tried."""
+_NO_SUITE: Final = "Error in open session response message"
 
 
 class Ipmi:
@@ -48,6 +52,7 @@ class Ipmi:
     def __init__(self, address: str, username: str, password: str) -> None:
         parts = urlsplit(address)
         self._address, self._password = address, password
+        self._suites: tuple[str, ...] = _SUITES
         self._where = ("-H", parts.hostname or "", "-p", str(parts.port or _PORT), "-U", username)
 
     def facts(self) -> Mapping[str, str]:
@@ -84,16 +89,10 @@ class Ipmi:
 
     def _ask(self, *command: str) -> str:
         """:raises BMCError: it was not done"""
-        program = shutil.which("ipmitool")
-        if program is None:
-            raise BMCError(f"{self._address}: ipmitool is not installed: apt-get install ipmitool")
-        argv = (program, "-v", "-I", "lanplus", *self._where, *_TRIES, "-f", "/dev/stdin", *command)
-        try:
-            done = subprocess.run(
-                argv, input=self._password, capture_output=True, text=True, timeout=TIMEOUT, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise BMCUnreachableError(f"{self._address}: no answer in {TIMEOUT:.0f} s") from error
+        done = self._told(command)
+        while done.returncode != 0 and len(self._suites) > 1 and _NO_SUITE in done.stderr:
+            self._suites = self._suites[1:]
+            done = self._told(command)
         if done.returncode == 0:
             return done.stdout
         said = done.stderr + done.stdout
@@ -103,6 +102,23 @@ class Ipmi:
             raise BMCUnreachableError(f"{self._address}: no answer")
         last = (said.strip() or "no reason given").splitlines()[-1]
         raise BMCError(f"{self._address}: {' '.join(command)}: {last}")
+
+    def _told(self, command: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        program = shutil.which("ipmitool")
+        if program is None:
+            raise BMCError(f"{self._address}: ipmitool is not installed: apt-get install ipmitool")
+        options = ("-v", "-I", "lanplus", *self._where, "-C", self._suites[0], *_TRIES, "-f", "/dev/stdin")
+        try:
+            return subprocess.run(
+                (program, *options, *command),
+                input=self._password,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BMCUnreachableError(f"{self._address}: no answer in {TIMEOUT:.0f} s") from error
 
 
 def _fields(text: str) -> dict[str, str]:

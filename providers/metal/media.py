@@ -32,7 +32,7 @@ from providers.metal.seeds import Seed
 
 _MOST: Final = 64 * 1024
 """Bytes of a proof."""
-_CHAIN: Final = "#!ipxe\nchain boot/${netX/mac}.ipxe || exit\n"
+_CHAIN: Final = "#!ipxe\nchain boot/${netX/mac:hexhyp}.ipxe || exit\n"
 _TO_DISK: Final = "#!ipxe\nexit\n"
 
 
@@ -114,7 +114,7 @@ class MediaServer:
         return web.Response(text=_CHAIN)
 
     async def _boot(self, request: web.Request) -> web.Response:
-        mac = request.match_info["mac"].lower()
+        mac = request.match_info["mac"].lower().replace("-", ":")  # iPXE takes what is before a colon for a scheme
         for token, each in self._attempts.items():
             if each.mac == mac and "user-data" in each.left:
                 seed = f"{self.url}/seed/{token}/"

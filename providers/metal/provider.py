@@ -93,6 +93,11 @@ class MetalProvider:
         self._media.reported = self.engine.wake
         self._running: asyncio.Task[None] | None = None
 
+    @property
+    def media_url(self) -> str:
+        """Where hosts are served."""
+        return self._media.url
+
     async def start(self) -> None:
         if not self._cleaning_image:
             raise EnvironmentFault(

@@ -26,7 +26,7 @@ from providers.metal.allocations import Allocation, Allocations
 from providers.metal.seeds import LABEL, META_DATA, USER_DATA, Seed
 from redfish import PASSWORD, Emulator, Hall
 
-_WITHIN = 60.0
+_WITHIN = 180.0
 
 
 class MetalRig(RigBehindProxy):
@@ -66,13 +66,17 @@ class MetalRig(RigBehindProxy):
         await self._until_free(HOSTS)
 
     async def _until_free(self, count: int) -> None:
-        async with asyncio.timeout(_WITHIN):
-            while True:
-                states = [(each.get("status") or {}).get("state") for each in await self._kube.list(BAREMETALHOSTS)]
-                if states.count("Available") >= count:
-                    return
-                self.provider.engine.wake()
-                await asyncio.sleep(0.05)
+        statuses: list[Mapping[str, Any]] = []
+        try:
+            async with asyncio.timeout(_WITHIN):
+                while True:
+                    statuses = [each.get("status") or {} for each in await self._kube.list(BAREMETALHOSTS)]
+                    if sum(each.get("state") == "Available" for each in statuses) >= count:
+                        return
+                    self.provider.engine.wake()
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"not all are available: {statuses}") from None
 
     async def close(self) -> None:
         for provider in self._providers:

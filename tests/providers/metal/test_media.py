@@ -71,8 +71,8 @@ async def test_what_boots_from_the_network_is_sent_to_the_script_of_its_address(
     server: MediaServer, session: aiohttp.ClientSession
 ) -> None:
     offered(server, MAC)
-    assert "boot/${netX/mac}.ipxe" in await text(session, f"{server.url}/boot.ipxe")
-    script = await text(session, f"{server.url}/boot/{MAC.upper()}.ipxe")
+    assert "boot/${netX/mac:hexhyp}.ipxe" in await text(session, f"{server.url}/boot.ipxe")
+    script = await text(session, f"{server.url}/boot/{MAC.upper().replace(':', '-')}.ipxe")
     assert f"chain {IMAGE} " in script
     assert f"set seed-url {server.url}/seed/" in script
 
