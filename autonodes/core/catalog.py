@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from autonodes.core.bitsets import Thresholds, bits, lowest, union
+from autonodes.core.bitsets import Thresholds, bits, grouped, lowest, union
 from autonodes.core.daemons import overhead, ports, unnamed_terms
 from autonodes.core.labelindex import LabelIndex
 from autonodes.core.labels import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ZONE
@@ -80,7 +80,7 @@ class Catalog:
         self._min_values = min_values or {}
         self.labels = labels
         self.every = (1 << len(rows)) - 1
-        self.buyable = union(1 << index for index, row in enumerate(rows) if row.buyable)
+        self.buyable = grouped(row.buyable for row in rows).get(True, 0)
         self.counted = union(1 << index for index, row in enumerate(rows) if row.offering.count is not None)
         self._room: dict[str, Thresholds] = {}
         self._capacity: dict[str, Thresholds] = {}
@@ -192,23 +192,20 @@ def _entries(pool: NodePool, types: Iterable[InstanceType]) -> Iterator[_Entry]:
         if labels.contradiction() is not None:
             continue
         of_type = dict(labels.without((ZONE, CAPACITY_TYPE)))
+        zones, capacity_types = labels.allowed(ZONE), labels.allowed(CAPACITY_TYPE)
         for offering in instance_type.offerings:
-            if labels.allowed(ZONE).has(offering.zone) and labels.allowed(CAPACITY_TYPE).has(offering.capacity_type):
+            if zones.has(offering.zone) and capacity_types.has(offering.capacity_type):
                 price = math.inf if offering.price is None else offering.price
                 yield _Entry(pool, instance_type, offering, price, of_type)
 
 
 def _index(entries: Sequence[_Entry]) -> LabelIndex:
-    pools: dict[str, int] = defaultdict(int)
     types: dict[tuple[str, int], int] = defaultdict(int)
-    offered: dict[tuple[str, str, str], int] = defaultdict(int)
     for index, entry in enumerate(entries):
-        bit, pool = 1 << index, entry.pool.name
-        pools[pool] |= bit
-        types[pool, id(entry.labels)] |= bit
-        offered[pool, ZONE, entry.offering.zone] |= bit
-        offered[pool, CAPACITY_TYPE, entry.offering.capacity_type] |= bit
-    labels = LabelIndex(pools)
+        types[entry.pool.name, id(entry.labels)] |= 1 << index
+    offered = grouped((entry.pool.name, ZONE, entry.offering.zone) for entry in entries)
+    offered |= grouped((entry.pool.name, CAPACITY_TYPE, entry.offering.capacity_type) for entry in entries)
+    labels = LabelIndex(grouped(entry.pool.name for entry in entries))
     shared = {id(entry.labels): entry.labels for entry in entries}
     for (pool, name), rows in types.items():
         for requirement in shared[name].values():

@@ -25,7 +25,6 @@ from functools import partial
 from itertools import islice, product
 from typing import Final
 
-from autonodes.core.bitsets import lowest
 from autonodes.core.catalog import Catalog
 from autonodes.core.census import Census, universe
 from autonodes.core.company import Company
@@ -106,6 +105,7 @@ class Domains:
         self._offered: dict[str, list[str]] = {}
         self._prices: dict[object, float] = {}
         self._holders: dict[int, int] = {}
+        self._spans: dict[tuple[str, int], list[str]] = {}
         self._company = Company()
         self._why = DomainReasons(groups, census, self._options)
 
@@ -209,11 +209,18 @@ class Domains:
 
     def _fewest(self, rule: SpreadRule, here: str, cells: Sequence[Cell]) -> int:
         """In one domain; what may be here is surely here where it is compared with itself."""
-        domains = universe([cell.at[rule.key] for cell in cells], self._census.domains(rule.group))
+        domains = self._span(rule.key, rule.group, cells)
         if len(domains) < rule.min_domains:
             return 0
         counts, sure = self._census.counts[rule.group].get(here, 0), self._census.sure[rule.group]
         return min(counts if domain == here else sure.get(domain, 0) for domain in domains)
+
+    def _span(self, key: str, group: int, cells: Sequence[Cell]) -> list[str]:
+        """The domains among which pods of a group are counted; the same as long as the cells are."""
+        if (key, group) not in self._spans:
+            possible = [cell.at[key] for cell in cells if key in cell.at]
+            self._spans[key, group] = universe(possible, self._census.domains(group))
+        return self._spans[key, group]
 
     def _crowding(self, topology: Topology, at: Mapping[str, str], cells: Sequence[Cell]) -> tuple[int, int]:
         """By how much the pod would break the spread of others, which nothing forbids: of those that must be kept all
@@ -222,7 +229,7 @@ class Domains:
         for group in topology.counted:
             skew, key = self._holders.get(group), self._groups.groups[group].key
             if skew is not None and key in at:
-                domains = universe([cell.at[key] for cell in cells if key in cell.at], self._census.domains(group))
+                domains = self._span(key, group, cells)
                 counts = self._census.counts[group]
                 fewest = min(self._census.sure[group].get(domain, 0) for domain in domains)
                 more = max(0, counts.get(at[key], 0) + 1 - fewest - skew)
@@ -259,6 +266,7 @@ class Domains:
     def _cells(self, shape: Shape) -> list[Cell]:
         """A pod that is only counted, or keeps others away, may also go where the label is missing: there is no domain
         there."""
+        self._spans = {}
         asked = {rule.key for rule in shape.topology.rules}
         needed = {rule.key for rule in shape.topology.near} | {rule.key for rule in shape.topology.spread}
         wished = {wish.key for wish in shape.topology.wishes}
@@ -324,10 +332,7 @@ class Domains:
     def _price(self, pinned: Shape) -> float:
         key = (pinned.size, pinned.constraints, pinned.host_ports)
         if key not in self._prices:
-            rows = self._catalog.with_room(pinned.requests) & self._catalog.buyable
-            masks = [lane.rows & rows for lane in self._lanes.of(pinned)]
-            prices = [self._catalog.rows[lowest(mask)].price for mask in masks if mask]
-            self._prices[key] = min(prices, default=math.inf)
+            self._prices[key] = self._lanes.price(pinned)
         return self._prices[key]
 
     def _room(self, pinned: Shape, count: int) -> int:

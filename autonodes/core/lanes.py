@@ -6,6 +6,7 @@ Pods differ in many ways that come to the same lanes; those are packed together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +46,7 @@ class Lanes:
         self._pools = sorted(pools, key=lambda pool: pool.name)
         self._found: dict[object, tuple[Lane, ...]] = {}
         self._port_free: dict[tuple[HostPort, ...], int] = {}
+        self._prices: dict[object, float] = {}
 
     @cached_property
     def avoiding(self) -> Lanes:
@@ -60,6 +62,15 @@ class Lanes:
         if key not in self._found:
             self._found[key] = tuple(lane for pool in self._pools for lane in self._in_pool(pool, shape) if lane.rows)
         return self._found[key]
+
+    def price(self, shape: Shape) -> float:
+        """Dollars an hour of the cheapest row that can be bought for one of its pods; infinite if there is none."""
+        key = (frozenset(shape.requests.items()), shape.constraints, shape.host_ports)
+        if key not in self._prices:
+            rows = self._catalog.with_room(shape.requests) & self._catalog.buyable
+            masks = [mask for lane in self.of(shape) if (mask := lane.rows & rows)]
+            self._prices[key] = min((self._catalog.cheapest(mask).price for mask in masks), default=math.inf)
+        return self._prices[key]
 
     def _in_pool(self, pool: NodePool, shape: Shape) -> Iterable[Lane]:
         if untolerated(pool.taints, shape.tolerations, self._effects) is not None:

@@ -58,6 +58,7 @@ class Groups:
         self._by_label: dict[tuple[str, str], list[int]] = defaultdict(list)
         self._others: list[int] = []
         self._by_id: dict[tuple[int, str], frozenset[int]] = {}
+        self._spreads: dict[tuple[int, int, int, int], int] = {}
         self._by_value: dict[tuple[frozenset[tuple[str, str]], str], frozenset[int]] = {}
 
     def number(self, group: Group) -> int:
@@ -74,7 +75,13 @@ class Groups:
         self.binding.update(map(self.number, groups))
 
     def spread(self, pod: Pod, rule: Spread) -> int:
-        """The group whose numbers a constraint of the pod compares."""
+        """The group whose numbers a constraint of the pod compares. The pod's parts must live as long as this."""
+        key = (id(rule), id(pod.spread), id(pod.required_terms), id(pod.tolerations))
+        if key not in self._spreads:
+            self._spreads[key] = self._spread(pod, rule)
+        return self._spreads[key]
+
+    def _spread(self, pod: Pod, rule: Spread) -> int:
         terms = tuple(term for term in pod.required_terms if rule.honor_affinity)
         others = frozenset(each.key for each in pod.spread if each.hard and rule.hard) - {rule.key, HOSTNAME}
         nodes = NodeFilter(terms if all(terms) else (), pod.tolerations if rule.honor_taints else None, others)

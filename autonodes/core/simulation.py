@@ -38,6 +38,7 @@ class Simulation:
         self._scene = open_scene(self._snapshot)
         self._devices = any(each.devices for types in snapshot.instance_types.values() for each in types)
         self._by_node: dict[str, list[Pod]] = defaultdict(list)
+        self._moved: dict[str, list[Pod]] = {}
         for pod in settled:
             if pod.node_name and moves(pod, snapshot.now):
                 self._by_node[pod.node_name].append(pod)
@@ -53,11 +54,17 @@ class Simulation:
 
     def without(self, nodes: Collection[str]) -> Plan:
         """The plan for the pods of these nodes, with all other nodes and claims there."""
-        waiting = [*self._scene.waiting, *(moved(pod) for name in nodes for pod in self.pods_on(name))]
+        waiting = [*self._scene.waiting, *(pod for name in nodes for pod in self._moved_from(name))]
         if self._devices or any(group_of(pod) or pod.resource_claims for pod in waiting):
             return plan(self.rest(nodes))
         gone = self._scene.standing.mask(nodes)
         return plan_scene(replace(self._scene, waiting=in_order(waiting), gone=gone))
+
+    def _moved_from(self, node: str) -> list[Pod]:
+        """The same as they would wait; made once, for a node is simulated to be gone again and again."""
+        if node not in self._moved:
+            self._moved[node] = [moved(pod) for pod in self.pods_on(node)]
+        return self._moved[node]
 
     def rest(self, nodes: Collection[str]) -> Snapshot:
         """What is left without these nodes: a snapshot of which the plan is the same."""
