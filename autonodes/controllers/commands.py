@@ -129,9 +129,11 @@ class Commands:
                 await self._claims.mark(fresh, Mark(DISRUPTION_REASON, "False", "Kept"))
             await self._nodes.uncordon(claim.name)
 
-    async def start(self, command: Command, snapshot: Snapshot) -> bool:
+    async def start(self, command: Command, snapshot: Snapshot, counted: set[str]) -> bool:
         """Begin with a command that was decided on this snapshot.
 
+        :param counted: names of the claims that the decision has counted; the replacements' are added, so that those
+            of one command don't put the next one of the same decision out of date
         :return: whether it was begun
         :raises AutonodesError: not now; what was tainted is released by the next `advance`
         """
@@ -150,7 +152,7 @@ class Commands:
                 return False
             self._freeze.check()
             if command.replacements:
-                return await self._replace(command, claims, snapshot)
+                return await self._replace(command, claims, snapshot, counted)
             for claim in claims:
                 await self._delete(claim, command.reason, "nothing has to come first")
         except ConflictError:
@@ -172,7 +174,7 @@ class Commands:
                 return f"pods came to {node.name}: {', '.join(new[:3])}"
         return ""
 
-    async def _replace(self, command: Command, claims: list[NodeClaim], snapshot: Snapshot) -> bool:
+    async def _replace(self, command: Command, claims: list[NodeClaim], snapshot: Snapshot, counted: set[str]) -> bool:
         goes = {claim.name: claim.metadata.uid for claim in claims}
         told = annotation(
             id=f"{command.claims[0]}@{int(snapshot.now)}",
@@ -181,7 +183,7 @@ class Commands:
             goes=goes,
         )
         purchases = tuple(replace(each, annotations=told) for each in command.replacements)
-        written = set((await self._purchasing.write(purchases, snapshot)).values())
+        written = set((await self._purchasing.write(purchases, snapshot, counted=counted)).values())
         log.info(
             "%s: %s will be replaced by %s, saving $%.4f/h",
             command.reason, ", ".join(command.candidates), ", ".join(sorted(written)), command.saved,

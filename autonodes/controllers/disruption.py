@@ -187,8 +187,9 @@ class Disruption:
         snapshot, decision = await self._decide(proposal.nodes)
         self._decided(snapshot, decision)
         self._claims.decisions.disrupting(snapshot, decision)
+        counted = {claim.name for claim in snapshot.claims}
         for command in decision.commands:
-            await self._commands.start(command, snapshot)
+            await self._commands.start(command, snapshot, counted)
         return 0.0
 
     async def _decide(self, only: frozenset[str] | None) -> tuple[Snapshot, Decision]:

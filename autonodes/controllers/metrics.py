@@ -46,7 +46,7 @@ LOOPBACK: Final = "127.0.0.1"
 PROVISIONED: Final = "provisioned"
 """Why a claim came that replaces nothing."""
 
-disable_created_metrics()  # a line more for each, which Karpenter doesn't have
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a line more for each, which Karpenter does not have
 
 _MESSAGE_TYPES: Final = {reason: kind for kind, reason in INTERRUPTIONS.items()}
 

@@ -69,15 +69,19 @@ class Purchasing:
         purchases: tuple[Purchase, ...],
         snapshot: Snapshot,
         promise: Callable[[Mapping[PodUID, str]], None] = lambda promises: None,
+        *,
+        counted: set[str] | None = None,
     ) -> Mapping[PodUID, str]:
         """Write a claim for each purchase, as long as what was counted holds.
 
         :param promise: told, for each pod, of the claim that it shall have, strictly before the first of them is there:
             the first node may be up before the last claim is written
+        :param counted: names of the claims that were counted, to which those that are written are added: for what was
+            decided together and is written in several calls; None for the snapshot's
         :return: pod → name of the claim that is bought for it
         """
         gate = asyncio.Semaphore(_AT_ONCE)
-        counted = {claim.name for claim in snapshot.claims}
+        known = {claim.name for claim in snapshot.claims} if counted is None else counted
         names = [self._name(purchase.pool) for purchase in purchases]
         for name in names:
             self._expectations.expect(name)
@@ -90,7 +94,7 @@ class Purchasing:
                     promise(dict.fromkeys(purchase.pods, name))
 
             async with gate:
-                name = await self._claim(purchase, first, snapshot, counted, told)
+                name = await self._claim(purchase, first, snapshot, known, told)
                 return dict.fromkeys(purchase.pods, name) if name else {}
 
         nominations: dict[PodUID, str] = {}

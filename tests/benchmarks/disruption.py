@@ -1,7 +1,8 @@
 """Consolidation of a badly used fleet beside Karpenter's: how long decisions take, and what the fleet costs afterwards.
 
 Options: ``--nodes N`` (default 1,000, ten pods each, in 20 pools of 700 types), ``--seed S``; ``--vs karpenter`` runs
-upstream's consolidation on the same fleet, too; ``--rounds R`` (default 100) bounds the decisions that are carried out.
+upstream's consolidation on the same fleet, too; ``--rounds R`` (default 100) bounds the decisions that are carried out,
+and ``--peer-minutes M`` (default 60) the time in which upstream may begin one: ``nothing_left`` says who was done.
 The pods are spread over zones in ten groups, and the fleet was bought for more pods than are left. Decisions are made
 and carried out on paper until nothing is left to do.
 
@@ -54,13 +55,19 @@ def run(arguments: list[str]) -> Iterator[Row]:
     options.add_argument("--nodes", type=int, default=1000)
     options.add_argument("--seed", type=int, default=42)
     options.add_argument("--rounds", type=int, default=100)
+    options.add_argument("--peer-minutes", type=float, default=60.0)
     options.add_argument("--vs", choices=[PEER])
     given = options.parse_args(arguments)
     fleet = _fleet(given.nodes, random.Random(given.seed))  # noqa: S311 -- a workload, no secret
     fresh = round(plan(replace(fleet, pods=tuple(map(_pending, fleet.pods)), nodes=(), claims=())).cost, 2)
     yield {"engine": ENGINE, "nodes": given.nodes, **_ours(fleet, given.rounds), "fresh_plan_cost": fresh}
     if given.vs:
-        yield {"engine": PEER, "nodes": given.nodes, **_peers(fleet, given.rounds), "fresh_plan_cost": fresh}
+        yield {
+            "engine": PEER,
+            "nodes": given.nodes,
+            **_peers(fleet, given.rounds, given.peer_minutes),
+            "fresh_plan_cost": fresh,
+        }
 
 
 def _ours(fleet: Snapshot, rounds: int) -> Row:
@@ -115,10 +122,10 @@ class _Watch:
         self._patch.stop()
 
 
-def _peers(fleet: Snapshot, rounds: int) -> Row:
+def _peers(fleet: Snapshot, rounds: int, minutes: float) -> Row:
     with tempfile.TemporaryDirectory() as directory:
         command = [build_peer(Path(directory)), "consolidate"]
-        given = json.dumps({**_as_json(fleet), "rounds": rounds}).encode()
+        given = json.dumps({**_as_json(fleet), "rounds": rounds, "minutes": minutes}).encode()
         answer = json.loads(subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True).stdout)
     return {
         "candidates": answer["candidates"],

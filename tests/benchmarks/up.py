@@ -32,11 +32,11 @@ from syncer.controlplane import apiserver, kine
 from syncer.controlplane.preparation import prepare
 from syncer.controlplane.settings import ControlPlane
 from syncer.process import Process
+from tests.benchmarks._process import cpu_seconds, private_mb, stat
 
 NAME = "bench-up"
 PYTHON = ("supervisor", "konnectivity-server", "controller")
 CONTROL_PLANE = ("kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def run(arguments: list[str]) -> Iterator[Mapping[str, Any]]:
@@ -169,12 +169,12 @@ def _at_rest(provider: str, *, settle: float, idle: float) -> Iterator[Mapping[s
         up = cluster.autonodes("up", "--name", NAME, "--provider", provider)
         if up.returncode:
             raise RuntimeError(up.stderr)
-        processes = _processes(cluster)
+        processes = pids(cluster)
         time.sleep(settle)
-        before = {name: _cpu_seconds(pid) for name, pid in processes.items()}
+        before = {name: cpu_seconds(pid) for name, pid in processes.items()}
         time.sleep(idle)
-        used = {name: (_cpu_seconds(pid) - before[name]) / idle for name, pid in processes.items()}
-        memory = {name: _private_mb(pid) for name, pid in processes.items()}
+        used = {name: (cpu_seconds(pid) - before[name]) / idle for name, pid in processes.items()}
+        memory = {name: private_mb(pid) for name, pid in processes.items()}
     for name in processes:
         yield {"process": name, "private_mb": round(memory[name], 1), "idle_cpu_cores": round(used[name], 4)}
     yield {
@@ -185,23 +185,9 @@ def _at_rest(provider: str, *, settle: float, idle: float) -> Iterator[Mapping[s
     }
 
 
-def _processes(cluster: Cluster) -> dict[str, int]:
-    report = json.loads(cluster.autonodes("status", "--name", NAME, "-o", "json").stdout)
+def pids(cluster: Cluster) -> dict[str, int]:
+    """Of all processes of a cluster, by their names."""
+    report = json.loads(cluster.autonodes("status", "--name", cluster.name, "-o", "json").stdout)
     found = {each["name"]: each["pid"] for each in report["processes"]}
-    parent = int(_stat(found["kine"])[1])
+    parent = int(stat(found["kine"])[1])
     return {"supervisor": parent, **found}
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = _stat(pid)
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _stat(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _private_mb(pid: int) -> float:
-    """RssAnon in MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))

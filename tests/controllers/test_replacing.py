@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 
 from autonodes.controllers.replacements import annotation, underway
+from autonodes.core.labels import REPLACES
 from controllers.claimbook import claim
 from controllers.stage import Stage
 from controllers.test_disruption import tainted
@@ -127,3 +129,33 @@ async def test_a_badly_used_node_makes_room_for_a_cheaper_one(stage: Stage) -> N
 
 def _types(stage: Stage) -> list[str]:
     return [record["instance_type"] for record in stage.cloud.records()]
+
+
+async def test_drifted_nodes_are_replaced_several_at_once_where_the_budget_allows(stage: Stage) -> None:
+    """Each by a command of its own: what one decision writes does not put the rest of it out of date."""
+    names = [f"web-{number}" for number in range(4)]
+    alone = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [alone]}}
+    await stage.node_class()
+    await stage.pool()
+    async with stage.controller():
+        for name in names:
+            await stage.pod(name, labels={"app": "web"}, affinity=apart)
+        for name in names:
+            await until_running(stage, name)
+        old = {claim.name for claim in await stage.claims()}
+        await drift(stage)
+        commands: dict[str, set[str]] = {}
+        await stage.until("commands for all", lambda: _gather(stage, commands, old), seconds=90)
+    assert all(len(goes) == 1 for goes in commands.values())
+    decisions = {id.partition("@")[2] for id in commands}
+    assert len(decisions) < len(commands), "one after another"
+
+
+async def _gather(stage: Stage, commands: dict[str, set[str]], old: set[str]) -> bool:
+    """Command → what it replaces, of all that were ever begun; whether these are all old nodes."""
+    for each in await stage.claims():
+        if (text := each.metadata.annotations.get(REPLACES)) is not None:
+            told = json.loads(text)
+            commands[told["id"]] = set(told["goes"])
+    return old == set().union(*commands.values())

@@ -34,13 +34,14 @@ import (
 )
 
 // fleet is what is to be consolidated. A pod is Kubernetes' own JSON, bound to a node; all pools sell all types, and may
-// be disrupted as a whole. No more than so many commands are carried out.
+// be disrupted as a whole. No more than so many commands are carried out, and none is begun after so many minutes.
 type fleet struct {
 	Pods   []*corev1.Pod  `json:"pods"`
 	Nodes  []fleetNode    `json:"nodes"`
 	Pools  []string       `json:"pools"`
 	Types  []instanceType `json:"types"`
 	Rounds int            `json:"rounds"`
+	Limit  float64        `json:"minutes"`
 }
 
 type fleetNode struct {
@@ -81,7 +82,7 @@ func consolidate(ctx context.Context) (consolidated, error) {
 	if err != nil {
 		return consolidated{}, err
 	}
-	return world.run(ctx, given.Rounds)
+	return world.run(ctx, given.Rounds, time.Duration(given.Limit*float64(time.Minute)))
 }
 
 // world is the cluster as upstream's informers would show it, and the controllers that look at it.
@@ -188,7 +189,7 @@ func (w *world) add(ctx context.Context, each fleetNode) error {
 	return w.cluster.UpdateNode(ctx, node)
 }
 
-func (w *world) run(ctx context.Context, rounds int) (consolidated, error) {
+func (w *world) run(ctx context.Context, rounds int, limit time.Duration) (consolidated, error) {
 	before := len(w.store.nodes)
 	names := map[string]bool{}
 	for name := range w.store.nodes {
@@ -199,8 +200,8 @@ func (w *world) run(ctx context.Context, rounds int) (consolidated, error) {
 	if found.SimulationP50, err = w.simulationP50(ctx); err != nil {
 		return found, err
 	}
-	began := cpuSeconds()
-	for !found.NothingLeft && found.Rounds < rounds {
+	began, started := cpuSeconds(), time.Now()
+	for !found.NothingLeft && found.Rounds < rounds && time.Since(started) < limit {
 		start := cpuSeconds()
 		acted, seen, err := w.round(ctx)
 		if err != nil {
