@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -215,6 +216,7 @@ async def run_controller(cluster: Cluster) -> None:
     :raises EnvironmentFault: a provider can't work here
     """
     from autonodes.api.vcluster import load
+    from autonodes.cli.memory import settle
     from autonodes.components import resolve
     from autonodes.controllers.clock import SystemClock
     from autonodes.controllers.program import ControllerContext, run
@@ -259,7 +261,7 @@ async def run_controller(cluster: Cluster) -> None:
                     client=client,
                     providers=providers,
                     joiner=ClaimJoiner(tokens, access),
-                    extra=(approver.run,),
+                    extra=(approver.run, partial(settle, clock)),
                     decided=decided,
                     clock=clock,
                     settings=controller_settings(config),
