@@ -16,6 +16,7 @@ from autonodes.kube.client import KubeClient
 from autonodes.kube.errors import ApiUnreachableError
 from autonodes.kube.ledger import Ledger
 from autonodes.kube.resources import BAREMETALHOSTS, node_class
+from autonodes.provider import Machine
 from controlplane import RunningControlPlane, control_plane
 from metal_tenant import Tenant
 from redfish import Emulator, Hall, emulator
@@ -46,13 +47,18 @@ async def _cycle(plane: RunningControlPlane, emulated: Emulator, directory: Path
         await _until(kube, emulated.count, "Available", most)
         registered = time.monotonic()
         types = await tenant.provider.instance_types(tenant.node_class)
-        machines = await asyncio.gather(*(tenant.buy(types) for _ in range(emulated.count)))
+        gate = asyncio.Semaphore(20)
+
+        async def buy() -> Machine:
+            async with gate:
+                return await tenant.buy(types)
+
+        machines = await asyncio.gather(*(buy() for _ in range(emulated.count)))
         await _until(kube, emulated.count, "Provisioned", most)
         provisioned = time.monotonic()
         await tenant.start()  # another controller: it goes on where the first one was
-        gate = asyncio.Semaphore(20)
 
-        async def give_back(machine: Any) -> None:
+        async def give_back(machine: Machine) -> None:
             async with gate:
                 await tenant.give_back(machine, within=_PATIENCE)
 
