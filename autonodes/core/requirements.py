@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from autonodes.core.errors import ConfigError
@@ -72,11 +72,11 @@ class Requirements(Mapping[str, Requirement]):
     @classmethod
     def from_labels(cls, labels: Mapping[str, str]) -> Requirements:
         """Exactly these values. A deprecated key counts only where its successor is missing."""
-        present = {
-            NORMALIZED.get(key, key): value
-            for key, value in sorted(labels.items(), key=lambda item: item[0] not in NORMALIZED)
-        }
-        return cls(Requirement(key, False, frozenset((value,))) for key, value in present.items())
+        present = {NORMALIZED[key]: labels[key] for key in NORMALIZED.keys() & labels.keys()}
+        present |= {key: value for key, value in labels.items() if key not in NORMALIZED}
+        made = cls()
+        made._items = {key: _exactly(key, present[key]) for key in sorted(present)}
+        return made
 
     @classmethod
     def from_list(cls, lines: Iterable[Mapping[str, Any]], *, path: str = "requirements") -> Requirements:
@@ -264,3 +264,9 @@ def _lines(
         for index, (key, operator, values) in enumerate(listed):
             place = f"{path}.{kind}[{index}]"
             yield place, Requirement.of(key, operator, values, path=place)
+
+
+@lru_cache(maxsize=1 << 14)
+def _exactly(key: str, value: str) -> Requirement:
+    """One object for equal ones: a thousand types share most of their labels."""
+    return Requirement(key, False, frozenset((value,)))

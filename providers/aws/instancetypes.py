@@ -187,9 +187,9 @@ def reserved(row: TypeRow, sizing: Sizing) -> Resources:
 
 def _reserved_cpu(cores: int) -> int:
     """Millicores, rounded up."""
-    hundredths = sum(_RESERVED[core] if core < len(_RESERVED) else 250 for core in range(cores))
+    hundredths = sum(_RESERVED[:cores]) + 250 * max(0, cores - len(_RESERVED))
     return -(-hundredths // 100)
 
 
 _RESERVED: Final = (6000, 1000, 500, 500)
-"""Of the first cores, in hundredths of a millicore."""
+"""Of the first cores, in hundredths of a millicore; 250 of each further one."""
