@@ -7,6 +7,7 @@ protocols to the provider under test and answers by itself:
   the launch template says, and refuses pools that are sold out (`sold_out`). The same token gives the same machines;
   the same token with another content is an error.
 - spot prices and the price list, of the built-in table; capacity reservations; placement groups.
+- permissions: what the policy in docs/aws.md does not allow for one of the `clusters` is refused.
 - faults: throttling, lost answers, outages, machines that show late, lists that break off, wrong credentials.
 
 Every call is recorded (`calls`).
@@ -18,7 +19,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 from typing import Any, Final
@@ -29,6 +30,7 @@ from botocore.exceptions import ClientError
 
 from ec2market import product, spot_price, types_on_sale
 from ec2moto import WRONG_KEY, ZONES, Moto
+from ec2policy import Account, Policy
 from ec2wire import NAMESPACE, Call, Refusal, edited, handler, nested, text_of, xml
 
 _GET_PRODUCTS_PAGE: Final = 100
@@ -38,13 +40,15 @@ _SPOT_PAGE: Final = 1000
 class Ec2Fake:
     """The proxy and the account behind it: a subnet a zone, a security group, images, a role. ``url`` is its endpoint.
 
-    ``shows_after``: describes before a new machine is shown; ``page``: machines' reservations in an answer.
+    ``clusters``: whose policies are in force, None for no policy; ``shows_after``: describes before a new machine is
+    shown; ``page``: machines' reservations in an answer.
     """
 
-    def __init__(self, moto: Moto) -> None:
+    def __init__(self, moto: Moto, *, clusters: Sequence[str] | None = ("demo",)) -> None:
         moto.reset()
         self.moto, self.lock = moto, threading.RLock()
         self.calls: list[Call] = []
+        self.policies = None if clusters is None else [Policy(each) for each in clusters]
         self.sold_out: set[tuple[str, str, str]] = set()
         self.stock: dict[tuple[str, str, str], int] = {}
         self.throttled = 0
@@ -54,6 +58,8 @@ class Ec2Fake:
         self.page: int | None = None
         self.broken_lists = 0
         self.denied: set[str] = set()
+        self.forbidden: list[str] = []
+        self.refused_keys = {WRONG_KEY}
         self.reservations: list[dict[str, Any]] = []
         self.placement_groups: set[str] = set()
         self.user_data: dict[str, bytes] = {}
@@ -61,6 +67,7 @@ class Ec2Fake:
         self._hidden: dict[str, int] = {}
         self._tokens: dict[str, tuple[str, bytes]] = {}
         self._token_locks: dict[str, threading.Lock] = {}
+        self._account = Account(moto)
         self._set_up()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         self._server.daemon_threads = True
@@ -110,10 +117,13 @@ class Ec2Fake:
 
     def answer(self, service: str, action: str, parameters: Mapping[str, str], key: str) -> bytes | Refusal | None:
         """The proxy's own answer; None to ask moto; a `Refusal` to refuse."""
-        if key == WRONG_KEY:
+        if key in self.refused_keys:
             return Refusal(401, "AuthFailure", "AWS was not able to validate the provided access credentials")
         if action in self.denied:
             return Refusal(403, "UnauthorizedOperation", f"You are not authorized to perform {action}")
+        if (forbidden := self._forbidden(service, action, parameters)) is not None:
+            self.forbidden.append(forbidden)
+            return Refusal(403, "UnauthorizedOperation", f"You are not authorized: {forbidden}")
         with self.lock:
             if self.throttled > 0:
                 self.throttled -= 1
@@ -132,6 +142,14 @@ class Ec2Fake:
             "DeleteLaunchTemplate": self._check_deletion,
         }
         return own[action](parameters) if action in own else None
+
+    def _forbidden(self, service: str, action: str, parameters: Mapping[str, str]) -> str | None:
+        """What of a call no policy allows. One policy must allow all of it."""
+        if self.policies is None:
+            return None
+        uses = list(self._account.uses(service, action, parameters))
+        missing = [next((use for use in uses if not policy.allows(use)), None) for policy in self.policies]
+        return None if None in missing else str(missing[0])
 
     def show(self, action: str, body: bytes) -> bytes:
         """moto's answer, without the machines that are not shown yet, and with what moto forgets of images."""
@@ -290,11 +308,11 @@ class Ec2Fake:
         return json.dumps({"FormatVersion": "aws_v1", "PriceList": products, **token}).encode()
 
     def _capacity_reservations(self, parameters: Mapping[str, str]) -> bytes:
-        text = json.dumps(sorted(parameters.items()))
+        filters = nested(parameters).get("Filter", ())
         items = "".join(
-            "<item>" + "".join(f"<{key}>{value}</{key}>" for key, value in each.items()) + "</item>"
+            "<item>" + "".join(f"<{key}>{value}</{key}>" for key, value in each.items() if key != "tags") + "</item>"
             for each in self.reservations
-            if f'"{each["capacityReservationId"]}"' in text
+            if all(_is_meant(each, by["Name"], by["Value"]) for by in filters)
         )
         return xml("DescribeCapacityReservations", f"<capacityReservationSet>{items}</capacityReservationSet>")
 
@@ -304,6 +322,16 @@ class Ec2Fake:
             for each in sorted(self.placement_groups) if each in parameters.values()
         )  # fmt: skip
         return xml("DescribePlacementGroups", f"<placementGroupSet>{items}</placementGroupSet>")
+
+
+def _is_meant(reservation: Mapping[str, Any], name: str, values: Sequence[str]) -> bool:
+    """By one of DescribeCapacityReservations' filters."""
+    tags = reservation.get("tags", {})
+    if name == "tag-key":
+        return any(key in values for key in tags)
+    if name.startswith("tag:"):
+        return tags.get(name.removeprefix("tag:")) in values
+    return reservation[{"capacity-reservation-id": "capacityReservationId", "state": "state"}[name]] in values
 
 
 def _fleet_answer(

@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
+from botocore.config import Config
+
 from providers.aws.calls import session
 
 REGION: Final = "us-east-1"
 ZONES: Final = ("us-east-1a", "us-east-1b", "us-east-1c")
+ACCOUNT: Final = "123456789012"
 KEY: Final = "AKIAGOODGOODGOODGOOD"
 SECRET_KEY: Final = "good/secret/of/the/account"
 WRONG_KEY: Final = "AKIAWRONGWRONGWRONGW"
@@ -44,6 +47,7 @@ class Moto:
                 endpoint_url=f"http://127.0.0.1:{self.port}",
                 aws_access_key_id=KEY,
                 aws_secret_access_key=SECRET_KEY,
+                config=Config(read_timeout=300),  # it takes seconds to list types, on a busy machine minutes
             )
         return self._clients[service]
 

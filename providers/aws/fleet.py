@@ -165,7 +165,7 @@ def request(
     """
     is_spot = lot.capacity_type == labels.CAPACITY_SPOT
     strategy = {"AllocationStrategy": "price-capacity-optimized"} if is_spot else {"AllocationStrategy": "lowest-price"}
-    kinds = ("instance", "volume", "network-interface", "fleet")
+    kinds = ("instance", "volume", "network-interface", "fleet", *(["spot-instances-request"] if is_spot else []))
     overrides = [
         {"InstanceType": instance_type.name, "SubnetId": resolved.subnets[offering.zone].id}
         for instance_type, offering in members

@@ -30,7 +30,7 @@ def rows() -> Iterator[Mapping[str, Any]]:
     os.environ.update(AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET_KEY)
     with moto_server() as moto, tempfile.TemporaryDirectory() as directory:
         moto.instance_types()
-        fake = Ec2Fake(moto)
+        fake = Ec2Fake(moto, clusters=None)
         try:
             yield from asyncio.run(_measure(fake, Path(directory)))
         finally:

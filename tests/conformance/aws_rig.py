@@ -8,7 +8,6 @@ import json
 import shutil
 import time
 import types
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +20,7 @@ from ec2fake import NODE_CLASS, Ec2Fake
 from ec2moto import KEY, REGION, SECRET_KEY
 from providers.aws import AwsProvider, machines, tags
 
+CLUSTER, STRANGER = "demo", "another"
 _PAGE = 5
 _TRIES = 4
 """Of botocore, for one call."""
@@ -32,11 +32,11 @@ class AwsRig(Rig):
 
     def __init__(self, fake: Ec2Fake, directory: Path) -> None:
         self.fake, self._directory = fake, directory
-        self.cluster = f"c-{uuid.uuid4().hex[:8]}"
+        self.cluster = CLUSTER
         self._slept: list[float] = []
         self._opened: list[AwsProvider] = []
         self._queue = fake.moto.client("sqs")
-        made = self._queue.create_queue(QueueName="notices", Attributes={"VisibilityTimeout": "0"})
+        made = self._queue.create_queue(QueueName=f"autonodes-{CLUSTER}", Attributes={"VisibilityTimeout": "0"})
         self._queue_url = made["QueueUrl"]
         self._other_image = fake.ec2.register_image(Name="other", RootDeviceName="/dev/xvda")["ImageId"]
         described = {"GroupName": "others", "Description": "others", "VpcId": fake.vpc}
@@ -52,7 +52,7 @@ class AwsRig(Rig):
             images=(),
             uplink="100.64.0.0/30",
             kube=None,  # type: ignore[arg-type]  # this provider does not ask it
-            options={"region": REGION, "endpoint": self.fake.url, "queue": "notices"},
+            options={"region": REGION, "endpoint": self.fake.url, "queue": f"autonodes-{cluster}"},
         )
         self._opened.append(AwsProvider(context))
         return self._opened[-1]
@@ -81,7 +81,7 @@ class AwsRig(Rig):
     async def stranger(self) -> AwsProvider:
         directory = self._directory / "another"
         shutil.copytree(self._directory / "aws", directory / "aws", ignore=shutil.ignore_patterns("launches"))
-        return self._new("another", directory)
+        return self._new(STRANGER, directory)
 
     async def count(self, claim_uid: str) -> int:
         found = [tags.claim_of(each["InstanceId"], marks_of(each)) for each in self.fake.living()]
@@ -185,7 +185,7 @@ async def aws_rig(request: pytest.FixtureRequest, directory: Path) -> AsyncItera
     market: Path = request.getfixturevalue("market")
     (directory / "aws").mkdir()
     shutil.copy(market, directory / "aws/market.json")
-    fake = Ec2Fake(request.getfixturevalue("moto"))
+    fake = Ec2Fake(request.getfixturevalue("moto"), clusters=(CLUSTER, STRANGER))
     rig = AwsRig(fake, directory)
     patch.setattr("botocore.endpoint.time", types.SimpleNamespace(sleep=rig.pause, time=time.time))
     try:
@@ -194,3 +194,4 @@ async def aws_rig(request: pytest.FixtureRequest, directory: Path) -> AsyncItera
     finally:
         await rig.close()
         fake.close()
+    assert fake.forbidden == [], "the policy in docs/aws.md does not allow what was called"

@@ -40,6 +40,7 @@ def fake(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ec2Fake]:
     fake = Ec2Fake(moto)
     yield fake
     fake.close()
+    assert fake.forbidden == [], "the policy in docs/aws.md does not allow what was called"
 
 
 @pytest.fixture
@@ -90,11 +91,13 @@ def order(market: Path) -> Callable[..., LaunchRequest]:
     return make
 
 
-async def offers(provider: AwsProvider, *names: str, capacity_type: str = "on-demand") -> Any:
+async def offers(
+    provider: AwsProvider, *names: str, capacity_type: str = "on-demand", node_class: Any = NODE_CLASS
+) -> Any:
     """Every offering of these types, cheapest first."""
     found = [
         (each, offering)
-        for each in await provider.instance_types(NODE_CLASS)
+        for each in await provider.instance_types(node_class)
         for offering in each.offerings
         if each.name in names and offering.capacity_type == capacity_type and offering.price is not None
     ]

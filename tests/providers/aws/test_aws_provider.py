@@ -33,6 +33,7 @@ from .conftest import offers
 Open = Callable[..., AwsProvider]
 Order = Callable[..., LaunchRequest]
 
+QUEUE = "autonodes-demo"
 CHANGING = ("CreateLaunchTemplate", "CreateFleet", "CreateTags", "DeleteLaunchTemplate")
 
 
@@ -286,8 +287,8 @@ async def test_a_notice_is_acknowledged_when_its_machine_is_gone_and_not_before(
     fake: Ec2Fake, opened: Open, order: Order
 ) -> None:
     sqs, clock = fake.moto.client("sqs"), Time()
-    url = sqs.create_queue(QueueName="q", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
-    provider = opened(clock, queue="q")
+    url = sqs.create_queue(QueueName=QUEUE, Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+    provider = opened(clock, queue=QUEUE)
     machine = await provider.create(order(await offers(provider, "m5.large")))
     event = {"detail-type": "EC2 Instance Rebalance Recommendation",
              "detail": {"instance-id": machines.instance_id(machine.provider_id)}}  # fmt: skip
@@ -301,7 +302,7 @@ async def test_a_notice_is_acknowledged_when_its_machine_is_gone_and_not_before(
     (notice,) = await provider.interruptions()
     assert (notice.provider_id, notice.kind) == (machine.provider_id, "spot")
     assert left() == 1  # what can't be read is dropped
-    await opened(clock, queue="q").interruptions()
+    await opened(clock, queue=QUEUE).interruptions()
     assert left() == 1
     with contextlib.suppress(MachineNotFoundError):
         await provider.delete(machine.provider_id)
@@ -314,8 +315,8 @@ async def test_a_notice_is_acknowledged_when_its_machine_is_gone_and_not_before(
 
 async def test_a_recommendation_can_be_ignored(fake: Ec2Fake, opened: Open, order: Order) -> None:
     sqs = fake.moto.client("sqs")
-    url = sqs.create_queue(QueueName="q", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
-    provider = opened(queue="q", rebalance="ignore")
+    url = sqs.create_queue(QueueName=QUEUE, Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+    provider = opened(queue=QUEUE, rebalance="ignore")
     machine = await provider.create(order(await offers(provider, "m5.large")))
     event = {"detail-type": "EC2 Instance Rebalance Recommendation",
              "detail": {"instance-id": machines.instance_id(machine.provider_id)}}  # fmt: skip
