@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import AfterValidator, Field, model_validator
 
+from autonodes.api.deviceplugin import NvidiaDevicePlugin
 from autonodes.api.nodepool import Budget, ConsolidationPolicy
 from autonodes.api.objects import Duration, Int32, LabelValue, Model, NillableDuration, Quantity, fault
 from autonodes.api.podtopologyspread import PodTopologySpread
@@ -263,10 +264,17 @@ class PrivateNodes(Model):
     """Where nodes come from; without it, nodes on this machine in a pool called default."""
 
 
+class Deploy(Model):
+    """What is put into the cluster beside what every node needs."""
+
+    nvidia_device_plugin: NvidiaDevicePlugin = Field(default_factory=NvidiaDevicePlugin)
+
+
 class VClusterConfig(Model):
     control_plane: ControlPlane = Field(default_factory=ControlPlane)
     networking: Networking = Field(default_factory=Networking)
     private_nodes: PrivateNodes = Field(default_factory=PrivateNodes)
+    deploy: Deploy = Field(default_factory=Deploy)
 
     def providers(self) -> tuple[str, ...]:
         """Names of the providers, in the file's order."""

@@ -15,7 +15,7 @@ from autonodes.api.autonodes import ORIGIN
 from autonodes.core.errors import ConfigError
 from autonodes.kube.client import KubeClient, Object
 from autonodes.kube.errors import ApiError
-from autonodes.kube.resources import CRDS, NAMESPACES, NODEPOOLS, Resource
+from autonodes.kube.resources import CONFIGMAPS, CRDS, DAEMONSETS, NAMESPACES, NODEPOOLS, Resource
 
 FIELD_MANAGER: Final = "autonodes-up"
 _POLL: Final = 0.05
@@ -62,27 +62,47 @@ class Applier:
 
     async def _wait_until_served(self, name: str) -> None:
         for _ in range(_ATTEMPTS):
-            if _established(await self._client.get(CRDS, name)):
+            if _condition(await self._client.get(CRDS, name), "Established").get("status") == "True":
                 return
             await asyncio.sleep(_POLL)
         raise ApiError(f"the server does not serve {name}")
 
     async def prune_node_pools(self, kept: Iterable[Mapping[str, Any]]) -> list[str]:
         """Delete the NodePools that came from the configuration and are no longer in it; their nodes are drained."""
-        names = {each["metadata"]["name"] for each in kept if each["kind"] == NODEPOOLS.kind}
-        selector = ",".join(f"{key}={value}" for key, value in ORIGIN.items())
+        return await self._prune(NODEPOOLS, ORIGIN, kept)
+
+    async def prune_add_on(self, marks: Mapping[str, str], namespace: str, kept: Iterable[Mapping[str, Any]]) -> None:
+        """Delete what an add-on left that has fewer parts than before, or is no longer wanted.
+
+        :param marks: labels of all its objects
+        """
+        given = list(kept)
+        for resource in (DAEMONSETS, CONFIGMAPS):
+            await self._prune(resource, marks, given, namespace)
+
+    async def _prune(
+        self,
+        resource: Resource,
+        marks: Mapping[str, str],
+        kept: Iterable[Mapping[str, Any]],
+        namespace: str | None = None,
+    ) -> list[str]:
+        names = {each["metadata"]["name"] for each in kept if each["kind"] == resource.kind}
+        selector = ",".join(f"{key}={value}" for key, value in marks.items())
         gone = []
-        for pool in await self._client.list(NODEPOOLS, label_selector=selector):
-            if pool["metadata"]["name"] not in names:
-                await self._client.delete(NODEPOOLS, pool["metadata"]["name"], uid=pool["metadata"]["uid"])
-                gone.append(pool["metadata"]["name"])
+        for found in await self._client.list(resource, namespace, label_selector=selector):
+            name = found["metadata"]["name"]
+            if name not in names:
+                await self._client.delete(resource, name, namespace, uid=found["metadata"]["uid"])
+                gone.append(name)
         return gone
 
-    async def unready_node_pools(self) -> dict[str, str]:
-        """Those of which the controller has not yet said that they are ready, and what it says instead."""
+    async def unready_node_pools(self) -> dict[str, str | None]:
+        """Those of which the controller has not said that they are ready, and what it says; None if nothing yet."""
         selector = ",".join(f"{key}={value}" for key, value in ORIGIN.items())
         pools = await self._client.list(NODEPOOLS, label_selector=selector)
-        return {pool["metadata"]["name"]: said for pool in pools if (said := _unready(pool)) is not None}
+        verdicts = {pool["metadata"]["name"]: _condition(pool, "Ready") for pool in pools}
+        return {name: _said(each) for name, each in verdicts.items() if each.get("status") != "True"}
 
     async def _resource(self, api_version: str, kind: str) -> Resource:
         """By discovery; a group that was made a moment ago may take a while to show."""
@@ -110,14 +130,10 @@ class Applier:
                 self._kinds[(api_version, each["kind"])] = resource
 
 
-def _unready(pool: Object) -> str | None:
-    conditions = pool.get("status", {}).get("conditions") or ()
-    ready = next((each for each in conditions if each["type"] == "Ready"), None)
-    if ready is None:
-        return "the controller has not looked at it yet"
-    return None if ready["status"] == "True" else str(ready.get("message") or ready.get("reason"))
+def _said(verdict: Mapping[str, Any]) -> str | None:
+    return str(verdict.get("message") or verdict.get("reason")) if verdict else None
 
 
-def _established(definition: Object) -> bool:
-    conditions = definition.get("status", {}).get("conditions") or ()  # null at first
-    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+def _condition(found: Object, kind: str) -> Mapping[str, Any]:
+    conditions = found.get("status", {}).get("conditions") or ()  # null at first
+    return next((each for each in conditions if each["type"] == kind), {})

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from autonodes.provider import Provider
 
 ENTRY_POINTS: Final = "autonodes.providers"
-REAL: Final = frozenset({"local", "libvirt", "aws"})
+REAL: Final = frozenset({"local", "libvirt", "metal", "aws"})
 """Providers whose nodes run pods: they need every component and the add-ons, and root to make them."""
 
 
@@ -146,6 +146,20 @@ def add_ons(record: Record, components: Components) -> list[dict[str, Any]]:
         cluster_domain=settings.cluster_domain,
     )
     return manifests(addon_settings)
+
+
+def device_plugin(settings: Settings, config: VClusterConfig) -> list[dict[str, Any]]:
+    """Of those that ask for it, and have nodes that run pods."""
+    from joiner.addons.nvidia import device_plugin
+
+    return device_plugin(config.deploy.nvidia_device_plugin) if REAL & set(settings.providers) else []
+
+
+def device_plugin_marks() -> tuple[Mapping[str, str], str]:
+    """Labels and namespace of its objects."""
+    from joiner.addons import nvidia
+
+    return nvidia.LABELS, nvidia.NAMESPACE
 
 
 def dns_address(settings: Settings) -> str:

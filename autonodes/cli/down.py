@@ -25,6 +25,8 @@ from syncer.controlplane.preparation import CONTROLLER
 IN_THE_DATABASE: Final = frozenset({"kwok"})
 """Providers whose machines are objects of the cluster itself: they go with its database."""
 _POLL: Final = 0.1
+_LONGEST: Final = 5.0
+"""Seconds between looks at machines that go: the first pause, and the longest."""
 
 
 @click.command()
@@ -96,6 +98,7 @@ async def _empty(provider: Any, deadline: float) -> int:
     from autonodes.provider import MachineNotFoundError
 
     first = machines = await provider.list()
+    pause = _POLL
     while machines:
         for machine in machines:
             try:
@@ -109,7 +112,8 @@ async def _empty(provider: Any, deadline: float) -> int:
                 + ", ".join(machine.claim_name for machine in machines),
                 "run `autonodes down` again; nothing else was removed",
             )
-        await asyncio.sleep(_POLL if machines else 0)
+        await asyncio.sleep(pause if machines else 0)
+        pause = min(2 * pause, _LONGEST)  # a cloud takes a minute, and refuses who asks too often
     if hasattr(provider, "purge"):
         await _purge(provider, deadline)
     return len(first)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -168,7 +169,9 @@ class _Run:
             step.said = f"{count} kinds"
         if images is not None:
             with self._steps.step("add-ons") as step:
-                step.said = f"{await applier.apply(add_ons)} objects"
+                optional = compose.device_plugin(self._record.settings, self._request.config())
+                step.said = f"{await applier.apply([*add_ons, *optional])} objects"
+                await applier.prune_add_on(*compose.device_plugin_marks(), optional)
             with self._steps.step("images") as step:
                 step.said = f"{await images}, from the components"
 
@@ -189,8 +192,11 @@ class _Run:
             names = [str(each["metadata"]["name"]) for each in documents if each["kind"] == "NodePool"]
             step.said = ", ".join(names) + (f"; removed {', '.join(gone)}" if gone else "")
         with self._steps.step("controller") as step:
-            await self._wait_for_controller(applier)
-            step.said = "ready, watching for pods that wait"
+            waiting = await self._wait_for_controller(applier, _complete(documents))
+            step.said = "; ".join(
+                ["ready, watching for pods that wait"]
+                + [f"node pool {name} is not ready: {why}" for name, why in waiting.items()]
+            )
 
     def _remember_config(self, config: VClusterConfig) -> None:
         """Opens the controller's gate; a controller that runs is started anew when what it is started with changed."""
@@ -207,20 +213,36 @@ class _Run:
 
         return _started_with(load(self._cluster.config_file)) != _started_with(config)
 
-    async def _wait_for_controller(self, applier: Applier) -> None:
+    async def _wait_for_controller(self, applier: Applier, complete: Collection[str]) -> dict[str, str]:
+        """
+        :param complete: node pools that must become ready; of the others the controller must have said something
+        :return: the others that are not, and why
+        :raises EnvironmentFault: not in time
+        """
         import asyncio
 
         await asyncio.to_thread(self._supervision.wait_for, CONTROLLER, deadline=self._deadline)
-        while unready := await applier.unready_node_pools():
+        while True:
+            unready = await applier.unready_node_pools()
             self._supervision.check()
+            left = {name: why for name, why in unready.items() if why is None or name in complete}
+            if not left:
+                return {name: why for name, why in unready.items() if why is not None}
             if time.monotonic() > self._deadline:
-                name, why = next(iter(unready.items()))
+                name, why = next(iter(left.items()))
                 raise EnvironmentFault(
-                    f"node pool {name} is not ready: {why}",
+                    f"node pool {name} is not ready: {why or 'the controller has not looked at it yet'}",
                     f"see `kubectl describe nodepool {name}` and {self._cluster.log_dir / 'controller.log'}",
                 )
             await asyncio.sleep(_POLL)
-        self._supervision.check()
+
+
+def _complete(documents: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The node pools whose node class comes from the file, too. A user writes the others, and perhaps later."""
+    classes = {(each["kind"], each["metadata"]["name"]) for each in documents}
+    pools = [each for each in documents if each["kind"] == "NodePool"]
+    references = {each["metadata"]["name"]: each["spec"]["template"]["spec"]["nodeClassRef"] for each in pools}
+    return {name for name, of in references.items() if (of["kind"], of["name"]) in classes}
 
 
 def _started_with(config: VClusterConfig) -> tuple[object, ...]:
