@@ -101,7 +101,7 @@ class Account:
         self._moto, self._ec2, self._iam = moto, moto.client("ec2"), moto.client("iam")
 
     def uses(self, service: str, action: str, parameters: Mapping[str, str]) -> Iterator[Use]:
-        """All that a call needs permission for; what it names and is not there needs none."""
+        """All that a call needs permission for; a launch template that is not there needs none."""
         asked = nested(parameters) if service in ("ec2", "iam") else json.loads(parameters.get("json", "{}"))
         special = {
             "CreateLaunchTemplate": self._create_template,
@@ -164,8 +164,7 @@ class Account:
 
     def _terminate(self, asked: Mapping[str, Any]) -> Iterator[Use]:
         for id_ in asked["InstanceId"]:
-            if found := self._tags(id_):
-                yield Use("ec2:TerminateInstances", _arn("instance", id_), _owned(found))
+            yield Use("ec2:TerminateInstances", _arn("instance", id_), _owned(self._tags(id_)))
 
     def _delete_template(self, asked: Mapping[str, Any]) -> Iterator[Use]:
         template = self._template(asked["LaunchTemplateName"])
