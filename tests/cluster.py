@@ -98,7 +98,12 @@ def _state(cluster: Cluster) -> str:
 
 
 def kubectl_path() -> Path:
+    return component_path("kubectl")
+
+
+def component_path(name: str) -> Path:
+    """Of a pinned program."""
     rows = json.loads(
         subprocess.run([COMMAND, "components", "--output", "json"], capture_output=True, text=True, check=True).stdout
     )
-    return next(Path(row["path"]) for row in rows if row["binary"] == "kubectl")
+    return next(Path(row["path"]) for row in rows if row["binary"] == name)
