@@ -110,10 +110,11 @@ class Runaway:
                 yield claim.metadata.uid, _Spoiled(claim.pool, claim.name, why, now)
 
     def _is_judged(self, claim: NodeClaim, now: float) -> bool:
+        """One that goes already is judged as it is: an empty node may be given back before the patience is over."""
         since = find_condition(claim.status.conditions, INITIALIZED)
-        if deleted_at(claim) is not None or since is None or since.status != "True":
+        if since is None or since.status != "True":
             return False
-        return now >= (timestamp(since.last_transition_time) or 0.0) + self._patience
+        return deleted_at(claim) is not None or now >= (timestamp(since.last_transition_time) or 0.0) + self._patience
 
     def _judged(self) -> Mapping[str, str]:
         sizes = Counter(claim.pool for claim in self._state.nodeclaims.items.values())

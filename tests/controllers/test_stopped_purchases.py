@@ -10,7 +10,9 @@ import pytest
 from autonodes.api.nodepool import NodePool
 from autonodes.controllers.claims import shown
 from autonodes.controllers.runaway import REMEMBERED, Runaway
+from autonodes.core.model import Node, Taint
 from clock import VirtualClock
+from controllers.claimbook import claim
 
 WHY = "3 new nodes could not be used"
 
@@ -54,3 +56,25 @@ async def test_a_successor_buys_nothing_from_a_pool_that_was_stopped_a_moment_ag
 def test_what_is_mended_or_long_ago_stops_nothing(status: str, ago: float) -> None:
     clock = VirtualClock()
     assert _successor(clock, _pool(status, clock.now() - ago)).look() == {}
+
+
+@pytest.mark.parametrize(
+    ("taints", "stops"), [((Taint("foreign"),), True), ((Taint("karpenter.sh/disrupted"),), False)]
+)
+async def test_nodes_that_are_given_back_before_the_patience_is_over_count_if_somebody_spoiled_them(
+    taints: tuple[Taint, ...], stops: bool
+) -> None:
+    clock = VirtualClock()
+    now = clock.now()
+    going = {}
+    for number in range(3):
+        one = claim("Launched", "Registered", "Initialized", since=now, created=now, deleted=now)
+        going[f"n{number}"] = one.model_copy(update={"metadata": one.metadata.model_copy(update={"uid": f"u{number}"})})
+    nodes = {name: Node(name=name, ready=True, taints=taints) for name in going}
+    state = SimpleNamespace(
+        nodepools=SimpleNamespace(items={}),
+        nodeclaims=SimpleNamespace(items=going),
+        nodes=SimpleNamespace(get=lambda _: next(iter(nodes.values()))),
+        pods_on=lambda _: {},
+    )
+    assert bool(Runaway(cast(Any, state), clock, patience=30.0).look()) is stops
