@@ -1,4 +1,4 @@
-"""A host that is always on: a real sshd in a root, a PID and a mount namespace of its own.
+"""A host that is always on: a real SSH server in a root, a PID and a mount namespace of its own.
 
 Its root is this machine's with a layer over it that goes with the test: whatever is written or removed there is so in
 that layer only. It sees no process and no cgroup but its own. The network is this machine's.
@@ -29,20 +29,18 @@ mount --rbind /dev root/dev
 for place in proc sys run tmp var/log; do mkdir -p root/$place; mount -t tmpfs tmpfs root/$place; done
 mount -t proc proc root/proc
 rm -rf root/opt/autonodes root/etc/kubernetes root/var/lib/kubelet root/var/lib/autonodes
-mkdir -p root/run/sshd root/opt/autonodes/bin root/etc/ssh
+mkdir -p root/opt/autonodes/bin root/root/.ssh root/etc
 for program in kubelet containerd busybox; do cp {busybox} root/opt/autonodes/bin/$program; done
 cp {kubectl} root/opt/autonodes/bin/kubectl
-cp {directory}/host_key root/etc/ssh/key_of_the_test
-cp {directory}/authorized root/etc/ssh/authorized_of_the_test
-chmod 600 root/etc/ssh/key_of_the_test
+dropbearconvert openssh dropbear {directory}/host_key root/etc/host_key_of_the_test
+cp {directory}/authorized root/root/.ssh/authorized_keys
+chmod go= root/root root/root/.ssh root/root/.ssh/authorized_keys
 echo 0123456789abcdef0123456789abcdef >root/etc/machine-id
 mkdir root/old
 pivot_root root root/old
 cd /
 umount -l /old
-exec /usr/sbin/sshd -D -e -p {port} -f /dev/null -h /etc/ssh/key_of_the_test -o ListenAddress=127.0.0.1 \
-  -o AuthorizedKeysFile=/etc/ssh/authorized_of_the_test -o StrictModes=no -o PasswordAuthentication=no \
-  -o PermitRootLogin=prohibit-password -o PidFile=none
+exec dropbear -F -E -s -m -p 127.0.0.1:{port} -r /etc/host_key_of_the_test -P /run/pid_of_the_test
 """
 
 
@@ -79,7 +77,7 @@ def ssh_host(directory: Path, kubectl: Path) -> Iterator[SshHost]:
         )
     try:
         deadline = time.monotonic() + 120
-        while b"Server listening" not in log.read_bytes():
+        while b"Not backgrounding" not in log.read_bytes():
             assert child.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)

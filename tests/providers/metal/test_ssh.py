@@ -1,4 +1,4 @@
-"""Hosts that are always on: a real sshd, and programs that really run and end."""
+"""Hosts that are always on: a real SSH server, and programs that really run and end."""
 
 from __future__ import annotations
 
