@@ -19,7 +19,7 @@ _LONGEST: Final = 128
 async def ensure_profile(calls: Calls, spec: AWSNodeClassSpec, *, cluster: str) -> str:
     """Its name.
 
-    :raises NodeClassNotReadyError: the given profile, or the role, is not there
+    :raises NodeClassNotReadyError: the given profile, or the role, is not there or may not be used
     :raises AwsError: it can't be known now
     """
     if spec.role is None:
@@ -65,4 +65,9 @@ async def _make(calls: Calls, name: str, role: str, cluster: str) -> None:
             return
         if error.fault is Fault.NOT_FOUND:
             raise NodeClassNotReadyError(f"spec.role: {role!r}: there is no such role; create it") from error
+        if error.fault is Fault.DENIED:
+            raise NodeClassNotReadyError(
+                f"spec.role: {role!r}: the credentials may not give it to machines ({error.message}): allow "
+                "iam:PassRole on it (docs/aws.md), or name another"
+            ) from error
         raise

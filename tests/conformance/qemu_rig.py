@@ -5,6 +5,7 @@ What they do once they have booted is for ``tests/e2e/test_libvirt_machines.py``
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ async def qemu_rig(request: pytest.FixtureRequest, directory: Path) -> AsyncIter
         images=(),
         uplink="",
         kube=cast(KubeClient, node_classes),
-        machine_image=node_image(),
+        machine_image=await asyncio.to_thread(node_image),
     )
     made = Setting(RealHypervisor(running, monkeypatch), context, node_classes)
     await made.start()

@@ -209,6 +209,7 @@ async def test_nothing_secret_is_recorded(provider: KwokProvider, kube: KubeClie
     ]
     assert record["data"].keys() == {
         *("claim", "nodePool", "instanceType", "zone", "capacityType", "capacity", "allocatable", "labels"),
+        "devices",
     }
 
 
