@@ -145,73 +145,6 @@ def test_metrics_are_served_where_up_was_told_and_the_control_plane_goes_on(clus
     assert {name for name in before if before[name] != after[name]} <= {"controller", "kwok"}
 
 
-def test_policies_that_change_reach_the_controller_by_a_restart(cluster: Cluster, tmp_path: Path) -> None:
-    """A pool that offers too little choice buys once that is forgiven."""
-    choice = {"key": "node.kubernetes.io/instance-type", "operator": "Exists", "minValues": 50}
-    pool = json.loads(cluster.kubectl("get", "nodepool", "default", "-o", "json"))
-    pool["metadata"] = {"name": "choosy"}
-    pool["spec"]["template"]["spec"].update(
-        requirements=[choice, {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}],
-        taints=[{"key": "choosy", "effect": "NoSchedule"}],
-    )
-    del pool["status"]
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pool))
-    tolerant = {
-        "tolerations": [{"key": "choosy", "operator": "Exists"}],
-        "nodeSelector": {"karpenter.sh/nodepool": "choosy"},
-    }
-    container = {"name": "main", "image": "none", "resources": {"requests": {"cpu": "100m"}}}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "choosy"},
-        "spec": {"containers": [container], **tolerant},
-    }
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
-    wait_for("it is refused", lambda: "minValues" in cluster.kubectl("get", "events"), cluster=cluster)
-    before = pids(cluster)
-    file = tmp_path / "vcluster.yaml"
-    pools = "autoNodes: [{provider: kwok, dynamic: [{name: default}]}]"
-    file.write_text(f"privateNodes: {{minValuesPolicy: BestEffort, {pools}}}")
-    up(cluster, "-f", str(file))
-    restarted = {name for name, pid in pids(cluster).items() if before[name] != pid}
-    assert restarted == {"controller", "kwok"}  # what waits for the cluster to be bootstrapped
-    wait_for(
-        "it has a node",
-        lambda: cluster.kubectl("get", "pod", "choosy", "-o", "jsonpath={.spec.nodeName}"),
-        cluster=cluster,
-    )
-    after = pids(cluster)
-    up(cluster, "-f", str(file))
-    assert pids(cluster) == after
-    cluster.kubectl("delete", "pod/choosy", "nodepool/choosy", "--wait=false")
-
-
-def test_default_constraints_that_change_reach_the_scheduler(cluster: Cluster, tmp_path: Path) -> None:
-    zones = "topologyKey: topology.kubernetes.io/zone, minDomains: 3"
-    constraint = f"{{maxSkew: 1, {zones}, whenUnsatisfiable: DoNotSchedule}}"
-    spread = f"podTopologySpread: {{defaultingType: List, defaultConstraints: [{constraint}]}}"
-    file = tmp_path / "vcluster.yaml"
-    file.write_text(
-        f"controlPlane: {{distro: {{k8s: {{scheduler: {{{spread}}}}}}}}}\n"
-        "privateNodes: {autoNodes: [{provider: kwok, dynamic: [{name: default}]}]}"
-    )
-    before = pids(cluster)["kube-scheduler"]
-    up(cluster, "-f", str(file))
-    assert pids(cluster)["kube-scheduler"] != before
-    cluster.kubectl("create", "deployment", "even", "--image=none", "--replicas=3")
-    nodes = "jsonpath={.items[*].spec.nodeName}"
-
-    def bound() -> list[str] | None:
-        found = cluster.kubectl("get", "pods", "-l", "app=even", "-o", nodes).split()
-        return found if len(found) == 3 else None
-
-    names = wait_for("all are bound", bound, cluster=cluster)
-    zone = "jsonpath={.metadata.labels.topology\\.kubernetes\\.io/zone}"
-    assert len({cluster.kubectl("get", "node", name, "-o", zone) for name in names}) == 3
-    cluster.kubectl("delete", "deployment", "even", "--wait=false")
-
-
 def _metrics(port: int) -> str:
     """ "" while nobody answers."""
     try:
@@ -284,6 +217,73 @@ def test_what_cannot_change_is_refused_and_the_cluster_goes_on(
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {path}")
     assert status(cluster)["state"] == "running"
+
+
+def test_policies_that_change_reach_the_controller_by_a_restart(cluster: Cluster, tmp_path: Path) -> None:
+    """A pool that offers too little choice buys once that is forgiven."""
+    choice = {"key": "node.kubernetes.io/instance-type", "operator": "Exists", "minValues": 50}
+    pool = json.loads(cluster.kubectl("get", "nodepool", "default", "-o", "json"))
+    pool["metadata"] = {"name": "choosy"}
+    pool["spec"]["template"]["spec"].update(
+        requirements=[choice, {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}],
+        taints=[{"key": "choosy", "effect": "NoSchedule"}],
+    )
+    del pool["status"]
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pool))
+    tolerant = {
+        "tolerations": [{"key": "choosy", "operator": "Exists"}],
+        "nodeSelector": {"karpenter.sh/nodepool": "choosy"},
+    }
+    container = {"name": "main", "image": "none", "resources": {"requests": {"cpu": "100m"}}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "choosy"},
+        "spec": {"containers": [container], **tolerant},
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+    wait_for("it is refused", lambda: "minValues" in cluster.kubectl("get", "events"), cluster=cluster)
+    before = pids(cluster)
+    file = tmp_path / "vcluster.yaml"
+    pools = "autoNodes: [{provider: kwok, dynamic: [{name: default}]}]"
+    file.write_text(f"privateNodes: {{minValuesPolicy: BestEffort, {pools}}}")
+    up(cluster, "-f", str(file))
+    restarted = {name for name, pid in pids(cluster).items() if before[name] != pid}
+    assert restarted == {"controller", "kwok"}  # what waits for the cluster to be bootstrapped
+    wait_for(
+        "it has a node",
+        lambda: cluster.kubectl("get", "pod", "choosy", "-o", "jsonpath={.spec.nodeName}"),
+        cluster=cluster,
+    )
+    after = pids(cluster)
+    up(cluster, "-f", str(file))
+    assert pids(cluster) == after
+    cluster.kubectl("delete", "pod/choosy", "nodepool/choosy", "--wait=false")
+
+
+def test_default_constraints_that_change_reach_the_scheduler(cluster: Cluster, tmp_path: Path) -> None:
+    zones = "topologyKey: topology.kubernetes.io/zone, minDomains: 3"
+    constraint = f"{{maxSkew: 1, {zones}, whenUnsatisfiable: DoNotSchedule}}"
+    spread = f"podTopologySpread: {{defaultingType: List, defaultConstraints: [{constraint}]}}"
+    file = tmp_path / "vcluster.yaml"
+    file.write_text(
+        f"controlPlane: {{distro: {{k8s: {{scheduler: {{{spread}}}}}}}}}\n"
+        "privateNodes: {autoNodes: [{provider: kwok, dynamic: [{name: default}]}]}"
+    )
+    before = pids(cluster)["kube-scheduler"]
+    up(cluster, "-f", str(file))
+    assert pids(cluster)["kube-scheduler"] != before
+    cluster.kubectl("create", "deployment", "even", "--image=none", "--replicas=3")
+    nodes = "jsonpath={.items[*].spec.nodeName}"
+
+    def bound() -> list[str] | None:
+        found = cluster.kubectl("get", "pods", "-l", "app=even", "-o", nodes).split()
+        return found if len(found) == 3 else None
+
+    names = wait_for("all are bound", bound, cluster=cluster)
+    zone = "jsonpath={.metadata.labels.topology\\.kubernetes\\.io/zone}"
+    assert len({cluster.kubectl("get", "node", name, "-o", zone) for name in names}) == 3
+    cluster.kubectl("delete", "deployment", "even", "--wait=false")
 
 
 def test_a_taken_port_is_told_with_its_process(home: Cluster, tmp_path: Path) -> None:
