@@ -5,7 +5,7 @@ under one. About 100 MB of it are live objects, 115 with a first node, 30 are no
 garbage of the start leaves between live objects. Collecting twice as often while it starts leaves a third less of
 them: at GOGC 50 a limit of 168 MiB gives live objects as much room as 192 MiB do at 100. A limit that leaves less has
 it collect garbage all the time, at half a core. The first `kubectl apply` asks for the OpenAPI documents, which stay:
-from then on it took a fifth of a core at 168 MiB, for ever, and takes a thirtieth at 175. The limit is a beginning and
+from then on it took a fifth of a core at 168 MiB, for ever, and takes a thirtieth at 172. The limit is a beginning and
 grows with the cluster (`syncer.keeper`).
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-API_SERVER_SOFT_MEMORY_MB: Final = 175
+API_SERVER_SOFT_MEMORY_MB: Final = 172
 
 GO: Final[Mapping[str, str]] = {"GODEBUG": "memprofilerate=0"}
 """No heap profile is kept, for none is served: 2 MB a process."""
