@@ -28,6 +28,7 @@ from autonodes.core.fleet import hourly_costs
 from autonodes.kube.client import KubeClient
 from autonodes.kube.resources import DEPLOYMENTS
 from cluster import Cluster, kubectl_path, wait_for
+from tests.benchmarks._deployments import deployment
 
 NAME = "bench-nominate"
 _CPU = (100, 250, 500, 1000, 1500)
@@ -129,15 +130,4 @@ def _fleet_cost(cluster: Cluster) -> float:
 
 
 def _deployment(cpu: int, memory: int, replicas: int) -> dict[str, Any]:
-    requests = {"cpu": f"{cpu}m", "memory": f"{memory}Mi"}
-    labels = {"app": f"burst-{cpu}-{memory}"}
-    template = {
-        "metadata": {"labels": labels},
-        "spec": {"containers": [{"name": "main", "image": "none", "resources": {"requests": requests}}]},
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": labels["app"], "namespace": "default"},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
-    }
+    return deployment(f"burst-{cpu}-{memory}", {"cpu": f"{cpu}m", "memory": f"{memory}Mi"}, replicas)

@@ -35,6 +35,7 @@ from autonodes.kube.cluster import ClusterState
 from autonodes.kube.resources import DEPLOYMENTS, NODEPOOLS
 from cluster import Cluster, kubectl_path
 from tests.benchmarks import _largecluster
+from tests.benchmarks._deployments import deployment
 from tests.benchmarks._process import Usage, watched
 from tests.benchmarks.up import pids
 
@@ -210,15 +211,4 @@ def _name(number: int) -> str:
 
 
 def _deployment(number: int, replicas: int) -> dict[str, Any]:
-    requests = dict(zip(("cpu", "memory"), SIZES[number], strict=True))
-    labels = {"app": _name(number)}
-    template = {
-        "metadata": {"labels": labels},
-        "spec": {"containers": [{"name": "main", "image": "none", "resources": {"requests": requests}}]},
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": _name(number), "namespace": "default"},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
-    }
+    return deployment(_name(number), dict(zip(("cpu", "memory"), SIZES[number], strict=True)), replicas)

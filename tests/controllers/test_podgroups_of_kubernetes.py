@@ -78,11 +78,16 @@ async def test_nothing_is_bought_for_a_pod_group_that_is_not_complete(stage: Sta
         assert (await stage.phase("half-0"), len(stage.cloud.purchases)) == ("Pending", 1)
 
 
-async def test_a_pod_group_that_must_be_in_one_zone_runs_in_the_one_that_has_room_for_all_of_it(stage: Stage) -> None:
-    stage.cloud.stock = {(size.name, zone): 0 for size in stage.cloud.sizes for zone in ("a", "b")}
-    stage.cloud.stock |= {("small", "a"): 2, ("small", "b"): 3}
+async def small_ones(stage: Stage, **stock: int) -> None:
+    """A pool that can buy nothing else: so many small machines in each zone."""
+    stage.cloud.stock = {(size.name, zone): 0 for size in stage.cloud.sizes for zone in stock}
+    stage.cloud.stock |= {("small", zone): count for zone, count in stock.items()}
     await stage.node_class()
     await stage.pool(disruption={"consolidateAfter": "Never"})
+
+
+async def test_a_pod_group_that_must_be_in_one_zone_runs_in_the_one_that_has_room_for_all_of_it(stage: Stage) -> None:
+    await small_ones(stage, a=2, b=3)
     async with stage.controller():
         names = await gang(stage, "train", 3, ZONE)
         await until_running(stage, *names)
@@ -92,10 +97,7 @@ async def test_a_pod_group_that_must_be_in_one_zone_runs_in_the_one_that_has_roo
 
 
 async def test_nothing_is_left_of_a_pod_group_for_which_no_single_zone_has_room(stage: Stage) -> None:
-    stage.cloud.stock = {(size.name, zone): 0 for size in stage.cloud.sizes for zone in ("a", "b")}
-    stage.cloud.stock |= {("small", "a"): 2, ("small", "b"): 2}
-    await stage.node_class()
-    await stage.pool(disruption={"consolidateAfter": "Never"})
+    await small_ones(stage, a=2, b=2)
     async with stage.controller():
         names = await gang(stage, "train", 3, ZONE)
         await stage.until("something was bought", lambda: stage.cloud.purchases)
